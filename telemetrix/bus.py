@@ -1,0 +1,386 @@
+"""The event bus: primitives publish, subscribers listen, and neither can hurt the other.
+
+Two lanes. **Calls**: `call_started` and `call_finished`, one of each per call, told live to whoever asked for them, and
+`record`, the finished call alone, for those who only count. **Events**: typed moments (`telemetrix.events`), delivered at
+once, in order, where they happened. Nothing is published while a lock is held.
+
+A hook nobody implements costs nothing: the lanes are worked out when listeners change, not per call.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from telemetrix import clock
+from telemetrix._core.outcomes import Outcome, Primitive, Reason
+from telemetrix.calls import OTHER, Call, Operation, SuccessCells
+from telemetrix.events import (
+    Event,
+    LabelOverflowed,
+    OperationRegistered,
+    SubscriberFailed,
+)
+from telemetrix.locks import survive_fork
+
+EventTypes = tuple[type[Event], ...]
+
+MAX_LABEL_VALUES: Final = 1000
+"""How many values a label may have before further ones become `other`."""
+
+_log = logging.getLogger("telemetrix.bus")
+
+
+class Subscriber:
+    """Something that listens on the bus; override the hooks you want to hear.
+
+    An overridden `call_*` or `attempt_*` hook makes every call take the observed path, which is slower than the counted
+    one; `on_event` does not, nor does `record` where `reads_successes` is set.
+    """
+
+    reads_successes: bool = False
+    """Whether it reads the cells in `operation.successes`; then `record` need not hear of uneventful successes."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in `telemetrix_bus_subscriber_errors_total`."""
+        return type(self).__name__
+
+    def is_listening(self) -> bool:
+        """Asked before each call: whether the call hooks are to be called. False costs about 30 ns per call."""
+        return True
+
+    def call_started(self, call: Call) -> None:
+        """A call begins, in this thread and context."""
+
+    def attempt_started(self, call: Call) -> None:
+        """Attempt number `call.attempts` of a retry begins, after a wait of `call.wait` seconds."""
+
+    def attempt_finished(self, call: Call, error: BaseException | None) -> None:
+        """The present attempt of a retry came to its end; `error` is what it raised."""
+
+    def call_finished(self, call: Call) -> None:
+        """A call whose start was told ends; `call.error` is what its caller will see."""
+
+    def record(self, call: Call) -> None:
+        """A call ended. Those that `operation.successes` counts are not told to subscribers that read these cells."""
+
+    def on_event(self, event: Event) -> None:
+        """Something happened."""
+
+
+_CALL_HOOKS: Final = ("call_started", "attempt_started", "attempt_finished", "call_finished")
+
+
+class _FunctionSubscriber(Subscriber):
+    """A plain function that hears events."""
+
+    def __init__(self, function: Callable[[Any], object]) -> None:
+        self._function = function
+
+    @property
+    def name(self) -> str:
+        return getattr(self._function, "__qualname__", type(self._function).__name__)
+
+    def on_event(self, event: Event) -> None:
+        self._function(event)
+
+
+class Subscription:
+    """A place on the bus; `close` gives it up. Also a context manager."""
+
+    __slots__ = ("_bus", "event_types", "subscriber")
+
+    def __init__(self, bus: EventBus, subscriber: Subscriber, event_types: EventTypes) -> None:
+        self._bus = bus
+        self.subscriber = subscriber
+        self.event_types = event_types
+
+    def close(self) -> None:
+        """Stop listening; closing twice is allowed."""
+        self._bus.unsubscribe(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class EventBus:
+    """Routes calls and events from primitives to subscribers.
+
+    Attributes:
+        watch: None when nobody listens to live calls; otherwise asked before each call whether somebody does now.
+        counting: whether anybody wants the totals.
+    """
+
+    def __init__(self) -> None:
+        self.watch: Callable[[], bool] | None = None
+        self.counting = False
+        self._lock = threading.RLock()  # a signal handler may publish while this thread holds it
+        survive_fork(self)
+        self._subscriptions: tuple[Subscription, ...] = ()
+        self._watchers: tuple[Subscriber, ...] = ()
+        self._recorders: tuple[Subscriber, ...] = ()
+        self._routes: dict[type[Event], tuple[Subscriber, ...]] = {}
+        self._retained: dict[tuple[str, str], Event] = {}
+        self._operations: dict[tuple[Primitive, str], Operation] = {}
+        self._labels: dict[str, set[str]] = {}
+        self._reported: set[str] = set()
+        self._delivering = threading.local()
+        self.max_label_values = MAX_LABEL_VALUES
+        clock.on_change(self._rearrange)
+
+    # Listening
+
+    def subscribe(
+        self,
+        subscriber: Subscriber | Callable[[Any], object],
+        *,
+        to: type[Event] | EventTypes = (Event,),
+    ) -> Subscription:
+        """Listen.
+
+        Parameters:
+            subscriber: a `Subscriber`, or a function that is called with each event.
+            to: the event classes to hear, subclasses included.
+
+        Returns:
+            the subscription, to be closed when it is no longer wanted.
+        """
+        if not isinstance(subscriber, Subscriber):
+            if not callable(subscriber):
+                raise TypeError(f"subscriber={subscriber!r} is not allowed: a Subscriber or a function of one event")
+            subscriber = _FunctionSubscriber(subscriber)
+        types = to if isinstance(to, tuple) else (to,)
+        if not types or not all(isinstance(kind, type) and issubclass(kind, Event) for kind in types):
+            raise TypeError(f"to={to!r} is not allowed: an event class or a non-empty tuple of them")
+        subscription = Subscription(self, subscriber, types)
+        with self._lock:
+            self._subscriptions = (*self._subscriptions, subscription)
+            retained = [event for event in self._retained.values() if isinstance(event, types)]
+        self._rearrange()
+        for event in retained:
+            self._deliver(subscriber, event)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop delivering to a subscription."""
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+        self._rearrange()
+
+    def listens(self, kind: type[Event]) -> bool:
+        """Whether anybody hears this class of events; asked before building one."""
+        routes = self._routes.get(kind)
+        return bool(self._route(kind) if routes is None else routes)
+
+    # Events
+
+    def publish(self, event: Event) -> None:
+        """Deliver an event to everyone who listens for its class."""
+        kind = type(event)
+        routes = self._routes.get(kind)
+        for subscriber in self._route(kind) if routes is None else routes:
+            self._deliver(subscriber, event)
+
+    def retain(self, key: tuple[str, str], event: Event) -> bool:
+        """Keep an event for subscribers that come later, one per key; whether the key is new."""
+        with self._lock:
+            known = key in self._retained
+            self._retained[key] = event
+        return not known
+
+    def observe(self, callback: Callable[..., object], name: str, *args: object) -> None:
+        """Call a user's observing callback (`on_retry`, `on_open`, …); what it raises is counted, not passed on."""
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001 - observing never breaks the observed
+            self._report(name, error)
+
+    # Names
+
+    def operation(self, primitive: Primitive, name: str, function: str | None = None) -> Operation:
+        """The operation of that name, the same object each time; past the label cap, one that shares `other`."""
+        operation = self._operations.get((primitive, name))
+        if operation is not None:
+            return operation
+        label = self.label("operation", name)
+        with self._lock:
+            shared = self._operations.get((primitive, label))
+            if label != name:
+                if shared is None:
+                    shared = Operation(primitive, OTHER, OTHER, None, SuccessCells())
+                    self._operations[primitive, OTHER] = shared
+                    created = shared
+                else:
+                    created = None
+                operation = Operation(primitive, name, OTHER, function, shared.successes)
+            elif shared is None:
+                operation = created = Operation(primitive, name, name, function, SuccessCells())
+                self._operations[primitive, name] = operation
+            else:
+                operation, created = shared, None
+        if created is not None:
+            event = OperationRegistered(clock.current().monotonic(), created)
+            self.retain((primitive, created.label), event)
+            self.publish(event)
+        return operation
+
+    def label(self, label: str, value: str) -> str:
+        """The value itself, or `other` once the label has had `max_label_values` of them."""
+        with self._lock:
+            values = self._labels.setdefault(label, set())
+            if value in values:
+                return value
+            if len(values) < self.max_label_values:
+                values.add(value)
+                return value
+        self.publish(LabelOverflowed(clock.current().monotonic(), label))
+        return OTHER
+
+    # Calls
+
+    def begin(self, operation: Operation, now: float) -> Call:
+        """A call that is told live to everyone who listens to calls now."""
+        call = Call(operation, now)
+        watchers = self._watchers
+        if watchers:
+            call.watchers = tuple(watcher for watcher in watchers if watcher.is_listening())
+            for watcher in call.watchers:
+                try:
+                    watcher.call_started(call)
+                except Exception as error:  # noqa: BLE001 - observing never breaks the observed
+                    self._report(watcher.name, error)
+        return call
+
+    def attempt_started(self, call: Call) -> None:
+        """The next attempt of a retry begins."""
+        for watcher in call.watchers:
+            try:
+                watcher.attempt_started(call)
+            except Exception as error:  # noqa: BLE001 - observing never breaks the observed
+                self._report(watcher.name, error)
+
+    def attempt_finished(self, call: Call, error: BaseException | None) -> None:
+        """The attempt came to its end."""
+        for watcher in reversed(call.watchers):
+            try:
+                watcher.attempt_finished(call, error)
+            except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
+                self._report(watcher.name, failure)
+
+    def finish(
+        self, call: Call, outcome: Outcome, reason: Reason, now: float, error: BaseException | None = None
+    ) -> None:
+        """The call came to its one end."""
+        call.outcome = outcome
+        call.reason = reason
+        call.seconds = now - call.started_at
+        if call.watchers:
+            call.error = error
+            for watcher in reversed(call.watchers):
+                try:
+                    watcher.call_finished(call)
+                except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
+                    self._report(watcher.name, failure)
+            call.error = None
+            call.notes = None
+        for recorder in self._recorders:
+            try:
+                recorder.record(call)
+            except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
+                self._report(recorder.name, failure)
+
+    # Inside
+
+    def renew_locks(self) -> None:
+        """After a fork: the lock may have been held by a thread that the child does not have."""
+        self._lock = threading.RLock()
+
+    def _deliver(self, subscriber: Subscriber, event: Event) -> None:
+        try:
+            subscriber.on_event(event)
+        except Exception as error:  # noqa: BLE001 - observing never breaks the observed
+            self._report(subscriber.name, error)
+
+    def _report(self, name: str, error: Exception) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            # Where, not what it said: the message may hold the user's data.
+            *_, frame = traceback.extract_tb(error.__traceback__)
+            _log.warning(
+                "%s raised %s at %s:%s; the call went on. Further errors of it are only counted.",
+                name,
+                type(error).__qualname__,
+                frame.filename,
+                frame.lineno,
+            )
+        if getattr(self._delivering, "failure", False):
+            return  # a subscriber that fails on hearing of a failure must not start a loop
+        self._delivering.failure = True
+        try:
+            self.publish(SubscriberFailed(clock.current().monotonic(), name, type(error)))
+        finally:
+            self._delivering.failure = False
+
+    def _route(self, kind: type[Event]) -> tuple[Subscriber, ...]:
+        with self._lock:
+            routes = tuple(
+                s.subscriber
+                for s in self._subscriptions
+                if issubclass(kind, s.event_types) and _overrides(s.subscriber, "on_event")
+            )
+            self._routes[kind] = routes
+        return routes
+
+    def _rearrange(self) -> None:
+        """Work out the lanes anew: the listeners or the clock changed."""
+        with self._lock:
+            subscribers = [s.subscriber for s in self._subscriptions]
+            self._routes = {}
+            self._watchers = tuple(s for s in subscribers if any(_overrides(s, hook) for hook in _CALL_HOOKS))
+            self._recorders = tuple(s for s in subscribers if _overrides(s, "record"))
+            self.counting = bool(self._recorders)
+            self.watch = self._watch()
+
+    def _watch(self) -> Callable[[], bool] | None:
+        # The fast path times with the system clock and counts without a lock; where either is wrong, all calls are observed.
+        if clock.current() is not clock.SYSTEM or not _gil_enabled():
+            return _always
+        if any(not recorder.reads_successes for recorder in self._recorders):
+            return _always
+        if any(not _overrides(watcher, "is_listening") for watcher in self._watchers):
+            return _always
+        asked = [watcher.is_listening for watcher in self._watchers]
+        if not asked:
+            return None
+        return asked[0] if len(asked) == 1 else lambda: any(ask() for ask in asked)
+
+
+def _overrides(subscriber: Subscriber, hook: str) -> bool:
+    return getattr(type(subscriber), hook) is not getattr(Subscriber, hook)
+
+
+def _always() -> bool:
+    return True
+
+
+def _gil_enabled() -> bool:
+    asked: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return asked is None or asked()
+
+
+default_bus: Final = EventBus()
+"""The bus that every primitive publishes on."""
+
+subscribe: Final = default_bus.subscribe
+"""Listen on the bus that every primitive publishes on; see `EventBus.subscribe`."""

@@ -1,0 +1,102 @@
+"""The exceptions telemetrix raises itself; whatever the user's function raises comes back as it is.
+
+    TelemetrixError
+    ├── CallRejectedError            the function never ran
+    │   └── CircuitOpenError         … because the circuit is open, or half-open and its probes are taken
+    ├── OperationTimeout             the function ran out of time; also a TimeoutError
+    └── MissingExtraError            an optional dependency is not installed; also an ImportError
+
+Settings that are out of range are `ValueError`, of the wrong type `TypeError`, both at decoration time.
+"""
+
+from __future__ import annotations
+
+
+class TelemetrixError(Exception):
+    """The root of every exception that telemetrix raises by itself."""
+
+
+class CallRejectedError(TelemetrixError):
+    """The function was not run.
+
+    Attributes:
+        name: the circuit (or limiter) that refused.
+        retry_after: seconds until it is worth asking again; None if that is not known.
+    """
+
+    def __init__(self, name: str, retry_after: float | None = None) -> None:
+        super().__init__(name, retry_after)
+        self.name = name
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(CallRejectedError):
+    """The circuit breaker let nothing through.
+
+    Attributes:
+        name: the circuit.
+        state: `open`, or `half_open` when the places for probes are taken.
+        retry_after: seconds until a probe may pass.
+        last_error_type: the class of the last failure the circuit counted; None if it was opened by hand.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: str = "open",
+        retry_after: float | None = None,
+        last_error_type: type[BaseException] | None = None,
+    ) -> None:
+        super().__init__(name, retry_after)
+        self.args = (name, state, retry_after, last_error_type)
+        self.state = state
+        self.last_error_type = last_error_type
+
+    def __str__(self) -> str:
+        # Built only when somebody looks: rejections are raised in bulk, and formatting costs more than raising.
+        text = f"Circuit breaker is OPEN: {self.name!r} lets no call through"
+        if self.state != "open":
+            text += " while a probe is under way"
+        if self.retry_after is not None:
+            text += f"; retry after {self.retry_after:.3g} s"
+        if self.last_error_type is not None:
+            text += f"; last failure: {self.last_error_type.__qualname__}"
+        return text
+
+
+class OperationTimeout(TelemetrixError, TimeoutError):
+    """The function did not come back in time.
+
+    Attributes:
+        operation: what was guarded.
+        seconds: the limit that was in force, seconds.
+        abandoned: whether the function still runs on a thread that nobody waits for (sync only; async is cancelled).
+    """
+
+    def __init__(self, operation: str, seconds: float, *, abandoned: bool = False) -> None:
+        # One argument only: with two, OSError would take them for errno and strerror.
+        super().__init__(operation)
+        self.operation = operation
+        self.seconds = seconds
+        self.abandoned = abandoned
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.operation, self.seconds), {"abandoned": self.abandoned})
+
+    def __str__(self) -> str:
+        text = f"{self.operation} did not finish within {self.seconds:.3g} s"
+        if self.abandoned:
+            text += "; its work goes on in an abandoned thread"
+        return text
+
+
+class MissingExtraError(TelemetrixError, ImportError):
+    """A part of telemetrix needs a package that is not installed; the text names the extra that brings it."""
+
+    def __init__(self, part: str, extra: str) -> None:
+        super().__init__(f"{part} needs an optional dependency: pip install 'telemetrix-resilience[{extra}]'")
+        self.part = part
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.part, self.extra))

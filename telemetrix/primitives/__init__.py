@@ -1,0 +1,1 @@
+"""The primitives, one file each: a sync and an async driver around the same decision of `telemetrix._core`."""

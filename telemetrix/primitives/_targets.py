@@ -1,0 +1,77 @@
+"""What a decorator is put on: which functions can be guarded, what they are called, and how methods are unwrapped."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+
+from telemetrix._core.outcomes import Primitive
+from telemetrix.bus import default_bus as bus
+from telemetrix.calls import Operation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Function = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class Decorator(Protocol):
+    """Gives back a function of the same signature and type."""
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Decorate."""
+        ...
+
+
+_REFUSED: Final = "{decorator} cannot guard {what}: {why}"
+
+
+def decorate(target: Any, decorator: str, wrap: Callable[[Callable[..., Any]], Any]) -> Any:
+    """Apply `wrap` to the function in `target`, through `staticmethod` and `classmethod`.
+
+    Raises:
+        TypeError: it is nothing that can be guarded; the text says why.
+    """
+    if isinstance(target, (staticmethod, classmethod)):
+        return type(target)(decorate(target.__func__, decorator, wrap))
+    what = getattr(target, "__qualname__", repr(target))
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        why = "a generator runs after the call has returned, so its errors would pass unguarded; guard what it calls"
+        raise TypeError(_REFUSED.format(decorator=decorator, what=f"generator function {what}", why=why))
+    if inspect.isclass(target):
+        why = "decorate its methods, or a function that makes the object"
+        raise TypeError(_REFUSED.format(decorator=decorator, what=f"class {what}", why=why))
+    if not callable(target):
+        raise TypeError(_REFUSED.format(decorator=decorator, what=what, why="it is not a function"))
+    return wrap(target)
+
+
+def operation_for(primitive: Primitive, function: Any, given: str | None = None) -> Operation:
+    """The operation under which a primitive guards a function: by the user's name, or the function's own."""
+    qualified = function_name(function)
+    return bus.operation(primitive, given or qualified, qualified)
+
+
+def function_name(function: Any) -> str:
+    """`module.qualname` of a function, through `functools.partial`; of a callable object, its class's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def caller_place(depth: int) -> str:
+    """`module:line` of the code that many calls up, for what has neither a name nor a function to be named after."""
+    frame = sys._getframe(depth + 1)  # noqa: SLF001 - documented; inspect.stack is a thousand times slower
+    return f"{frame.f_globals.get('__name__', '?')}:{frame.f_lineno}"
+
+
+def caller_name(depth: int) -> str:
+    """`module.qualname` of the code that many calls up, for a block of code."""
+    frame = sys._getframe(depth + 1)  # noqa: SLF001 - as above
+    return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"

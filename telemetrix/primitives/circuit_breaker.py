@@ -1,0 +1,444 @@
+"""Circuit breaker: stop calling what keeps failing, and find out by probes when it is back."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, overload
+
+from telemetrix import clock
+from telemetrix._core import checks
+from telemetrix._core.circuit import (
+    CircuitMachine,
+    CircuitRule,
+    CircuitState,
+    Permit,
+    Rejection,
+    Settlement,
+    Transition,
+)
+from telemetrix._core.outcomes import Outcome, Primitive, Reason
+from telemetrix.bus import default_bus as bus
+from telemetrix.calls import Call, Operation
+from telemetrix.errors import CallRejectedError, CircuitOpenError
+from telemetrix.events import (
+    CallRejected,
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    CircuitRegistered,
+    CircuitTransition,
+    ProbeFinished,
+    StaleResultDropped,
+)
+from telemetrix.locks import survive_fork
+from telemetrix.primitives._targets import (
+    Args,
+    Decorator,
+    Function,
+    Kwargs,
+    P,
+    R,
+    caller_place,
+    decorate,
+    operation_for,
+)
+from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
+from telemetrix.primitives.retry import Exceptions, observing_callback
+
+_TRANSITIONS: Final[dict[CircuitState, type[CircuitTransition]]] = {
+    CircuitState.OPEN: CircuitOpened,
+    CircuitState.HALF_OPEN: CircuitHalfOpened,
+    CircuitState.CLOSED: CircuitClosed,
+}
+
+# The generation is read before `busy`: if the circuit opens in between, the result is dropped as stale, never miscounted.
+_WRAPPER: Final = f"""\
+tx_generation = tx_circuit.generation
+if tx_circuit.busy:
+    return $await tx_observed($pack)
+{OBSERVED}
+tx_started = tx_now()
+try:
+    tx_result = $await tx_function($call)
+except BaseException as tx_error:
+    tx_failed(tx_error, tx_started, tx_generation)
+    raise
+if tx_circuit.busy:
+    tx_succeeded(tx_generation)
+{RECORD}
+return tx_result
+"""
+
+_entered: ContextVar[tuple[tuple[CircuitBreaker, Call, Permit], ...]] = ContextVar("telemetrix_circuits", default=())
+
+
+class CircuitBreaker:
+    """Lets calls through while they succeed, rejects them after too many failures, and probes for recovery.
+
+    One object guards everything it decorates, wraps (`with breaker:`, `async with breaker:`) or calls (`call`, `acall`),
+    from many threads and tasks at once. No lock is held while the guarded code runs.
+
+    Parameters:
+        failure_threshold: failures in a row that open the circuit; 1 or more.
+        recovery_timeout: seconds it stays open; then one probe may pass while everyone else is rejected.
+        expected_exception: the exception classes that count as failures. Others reach the caller and change nothing,
+            neither do cancellation, KeyboardInterrupt and telemetrix's own rejections.
+        on_open: called without arguments after the circuit has opened; what it raises is counted and ignored.
+        on_close: the same, after it has closed.
+        name: the circuit's name in telemetry; None is the name of the first function it decorates, or the place it was
+            made at. Two breakers should not share a name: their series would be one.
+
+    Raises:
+        CircuitOpenError: from a guarded call, when the circuit let nothing through.
+        ValueError, TypeError: a setting is out of range; at construction.
+
+    Telemetry:
+        span `circuit_breaker <operation>`; events `CircuitOpened`, `CircuitHalfOpened`, `CircuitClosed`, `CallRejected`,
+        `ProbeFinished`, `StaleResultDropped`; metrics `calls_total`, `call_duration_seconds`, `errors_total`,
+        `circuit_state` and the other `circuit_*`.
+
+    The pattern: Michael T. Nygard, "Release It!"; Martin Fowler, "CircuitBreaker".
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_expected",
+        "_lock",
+        "_machine",
+        "_made_at",
+        "_name",
+        "_on_close",
+        "_on_open",
+        "_operation",
+        "busy",
+        "generation",
+    )
+
+    def __init__(
+        self,
+        failure_threshold: int = 5,
+        recovery_timeout: float = 60.0,
+        expected_exception: Exceptions = Exception,
+        on_open: Callable[[], object] | None = None,
+        on_close: Callable[[], object] | None = None,
+        name: str | None = None,
+    ) -> None:
+        recovery = checks.seconds("recovery_timeout", recovery_timeout)
+        rule = CircuitRule(checks.count("failure_threshold", failure_threshold), recovery, probe_lease=recovery)
+        self._expected = checks.exception_types("expected_exception", expected_exception)
+        self._on_open = observing_callback("on_open", on_open)
+        self._on_close = observing_callback("on_close", on_close)
+        self._name = checks.optional_name("name", name)
+        self._made_at = caller_place(1)
+        self._operation: Operation | None = None
+        self._machine = CircuitMachine(rule, clock.current().monotonic())
+        self._lock = threading.Lock()
+        # Read by the fast path without the lock; written under it.
+        self.busy = False
+        self.generation = 0
+        survive_fork(self)
+        if self._name is not None:
+            self._register()
+
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self._name or self._made_at} {self.state}>"
+
+    # What it tells
+
+    @property
+    def name(self) -> str:
+        """The circuit's name in telemetry."""
+        if self._name is None:
+            self._name = self._made_at
+            self._register()
+        return self._name
+
+    @property
+    def state(self) -> CircuitState:
+        """Where the circuit stands now; an open one is half-open as soon as `recovery_timeout` has passed.
+
+        Can be set, to bring a circuit into a state by hand.
+        """
+        return self._machine.state_at(clock.current().monotonic())
+
+    @state.setter
+    def state(self, state: CircuitState) -> None:
+        if not isinstance(state, CircuitState):
+            raise checks.refuse_type("state", state, "a CircuitState")
+        self._force(state)
+
+    @property
+    def failure_count(self) -> int:
+        """Failures in a row; after opening, those that opened it."""
+        return self._machine.failures
+
+    def open(self) -> None:
+        """Open the circuit by hand; it recovers as always, `recovery_timeout` seconds from now."""
+        self._force(CircuitState.OPEN)
+
+    def reset(self) -> None:
+        """Close the circuit by hand and forget its failures."""
+        self._force(CircuitState.CLOSED)
+
+    # Guarding
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Guard a function, method or coroutine function."""
+        return decorate(function, "circuit breaker", self._wrap)
+
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function once, guarded."""
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"call cannot guard the coroutine function {function.__qualname__}: use acall")
+        result: R = self._run(self._own_operation(function), function, args, kwargs)
+        return result
+
+    async def acall(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Await a coroutine function once, guarded."""
+        result: R = await self._async_run(self._own_operation(function), function, args, kwargs)
+        return result
+
+    def __enter__(self) -> Self:
+        if self._operation is None:
+            self._operation = bus.operation(Primitive.CIRCUIT_BREAKER, self.name)
+        call, permit = self._admit(self._operation)
+        _entered.set((*_entered.get(), (self, call, permit)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack = _entered.get()
+        # Blocks of one task or thread nest, so the innermost entry of this breaker is the one that ends.
+        entries = [i for i, (breaker, _, _) in enumerate(stack) if breaker is self]
+        if not entries:
+            return  # left in another context than it was entered in (a generator closed elsewhere): the lease ends it
+        index = entries[-1]
+        _, call, permit = stack[index]
+        _entered.set(stack[:index] + stack[index + 1 :])
+        if error is None:
+            self._succeeded(call, permit)
+        else:
+            self._failed(call, permit, error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _wrap(self, function: Function) -> Any:
+        operation = self._own_operation(function)
+        run = self._async_run if inspect.iscoroutinefunction(function) else self._run
+        names = {
+            "tx_circuit": self,
+            "tx_observed": partial(run, operation, function),
+            "tx_failed": partial(self._failed_unobserved, operation),
+            "tx_succeeded": self._succeeded_unobserved,
+        }
+        wrapper = write_wrapper(function, _WRAPPER, operation, names)
+        wrapper.circuit_breaker = self
+        return wrapper
+
+    def _own_operation(self, function: Any) -> Operation:
+        operation = operation_for(Primitive.CIRCUIT_BREAKER, function)
+        if self._name is None:
+            self._name = operation.name
+            self._register()
+        return operation
+
+    # Drivers
+
+    def _run(self, operation: Operation, function: Function, args: Args, kwargs: Kwargs) -> Any:
+        call, permit = self._admit(operation)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            self._failed(call, permit, error)
+            raise
+        self._succeeded(call, permit)
+        return result
+
+    async def _async_run(self, operation: Operation, function: Function, args: Args, kwargs: Kwargs) -> Any:
+        call, permit = self._admit(operation)
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            self._failed(call, permit, error)
+            raise
+        self._succeeded(call, permit)
+        return result
+
+    # Steps
+
+    def _admit(self, operation: Operation) -> tuple[Call, Permit]:
+        now = clock.current().monotonic()
+        with self._lock:
+            answer, transition = self._machine.admit(now)
+            last_error = self._machine.last_error
+            self._mirror()
+        if transition is not None:
+            self._publish(transition)
+        call = bus.begin(operation, now)
+        if call.watchers:
+            state = CircuitState.HALF_OPEN if isinstance(answer, Permit) and answer.probe else CircuitState.CLOSED
+            state = answer.state if isinstance(answer, Rejection) else state
+            call.attributes = {"telemetrix.circuit.name": self.name, "telemetrix.circuit.state": state.value}
+        if isinstance(answer, Permit):
+            return call, answer
+        reason = Reason.OPEN if answer.state is CircuitState.OPEN else Reason.HALF_OPEN
+        error = CircuitOpenError(self.name, answer.state.value, answer.retry_after, last_error)
+        if bus.listens(CallRejected):
+            bus.publish(
+                CallRejected(now, operation.primitive, operation.name, self.name, reason, answer.retry_after)
+            )
+        bus.finish(call, Outcome.REJECTED, reason, now, error)
+        raise error
+
+    def _succeeded(self, call: Call, permit: Permit) -> None:
+        now = clock.current().monotonic()
+        with self._lock:
+            settlement = self._machine.succeed(permit, now)
+            self._mirror()
+        self._settled(settlement, permit, Outcome.SUCCESS, now)
+        bus.finish(call, Outcome.SUCCESS, Reason.PASSED, now)
+
+    def _failed(self, call: Call, permit: Permit, error: BaseException) -> None:
+        now = clock.current().monotonic()
+        outcome, reason = self._ending(error)
+        with self._lock:
+            if reason is Reason.COUNTED:
+                settlement = self._machine.fail(permit, now, type(error))
+            else:
+                settlement = self._machine.release(permit)
+            self._mirror()
+        if outcome is Outcome.FAILURE:
+            call.failed_with(error)
+        self._settled(settlement, permit, outcome, now)
+        bus.finish(call, outcome, reason, now, error)
+
+    def _failed_unobserved(
+        self, operation: Operation, error: BaseException, started_at: float, generation: int
+    ) -> None:
+        self._failed(Call(operation, started_at), Permit(generation, started_at, probe=False), error)
+
+    def _succeeded_unobserved(self, generation: int) -> None:
+        now = clock.current().monotonic()
+        permit = Permit(generation, now, probe=False)
+        with self._lock:
+            settlement = self._machine.succeed(permit, now)
+            self._mirror()
+        self._settled(settlement, permit, Outcome.SUCCESS, now)
+
+    def _ending(self, error: BaseException) -> tuple[Outcome, Reason]:
+        if not isinstance(error, Exception):
+            return Outcome.CANCELLED, Reason.CANCELLED
+        if isinstance(error, self._expected) and not isinstance(error, CallRejectedError):
+            return Outcome.FAILURE, Reason.COUNTED
+        return Outcome.FAILURE, Reason.IGNORED
+
+    def _settled(self, settlement: Settlement, permit: Permit, outcome: Outcome, now: float) -> None:
+        if settlement.stale:
+            if bus.listens(StaleResultDropped):
+                bus.publish(StaleResultDropped(now, self.name, outcome))
+        elif permit.probe:
+            bus.publish(ProbeFinished(now, self.name, outcome))
+        if settlement.transition is not None:
+            self._publish(settlement.transition)
+
+    def _force(self, state: CircuitState) -> None:
+        now = clock.current().monotonic()
+        with self._lock:
+            transition = self._machine.force(state, now)
+            self._mirror()
+        if transition is not None:
+            self._publish(transition)
+
+    def _mirror(self) -> None:
+        self.busy = not self._machine.quiet
+        self.generation = self._machine.generation
+
+    def _register(self) -> None:
+        event = CircuitRegistered(
+            clock.current().monotonic(),
+            bus.label("circuit", self.name),
+            self._machine.state_at(clock.current().monotonic()),
+            self._machine.since,
+            self._machine.rule.recovery_timeout,
+        )
+        if bus.retain(("circuit", event.circuit), event):
+            bus.publish(event)
+
+    def _publish(self, transition: Transition) -> None:
+        rule = self._machine.rule
+        label = bus.label("circuit", self.name)
+        bus.retain(
+            ("circuit", label),
+            CircuitRegistered(transition.at, label, transition.to_state, transition.at, rule.recovery_timeout),
+        )
+        bus.publish(
+            _TRANSITIONS[transition.to_state](
+                transition.at,
+                label,
+                transition.from_state,
+                transition.to_state,
+                transition.reason,
+                transition.failures,
+                rule.failure_threshold,
+                rule.recovery_timeout,
+                transition.last_error,
+            )
+        )
+        if transition.to_state is CircuitState.OPEN and self._on_open is not None:
+            bus.observe(self._on_open, "on_open")
+        if transition.to_state is CircuitState.CLOSED and self._on_close is not None:
+            bus.observe(self._on_close, "on_close")
+
+    def renew_locks(self) -> None:
+        """After a fork; see `telemetrix.locks`."""
+        self._lock = threading.Lock()
+
+
+@overload
+def circuit_breaker(failure_threshold: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def circuit_breaker(
+    failure_threshold: int = 5,
+    recovery_timeout: float = 60.0,
+    expected_exception: Exceptions = Exception,
+    on_open: Callable[[], object] | None = None,
+    on_close: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Decorator: ...
+def circuit_breaker(
+    failure_threshold: Any = 5,
+    recovery_timeout: float = 60.0,
+    expected_exception: Exceptions = Exception,
+    on_open: Callable[[], object] | None = None,
+    on_close: Callable[[], object] | None = None,
+    name: str | None = None,
+) -> Any:
+    """Guard a function with a circuit breaker of its own; also without parentheses.
+
+    The parameters, errors and telemetry are those of `CircuitBreaker`. The breaker is the decorated function's attribute
+    `circuit_breaker`.
+    """
+    if callable(failure_threshold) or isinstance(failure_threshold, (staticmethod, classmethod)):
+        return circuit_breaker()(failure_threshold)
+
+    def guard(function: Any) -> Any:
+        breaker = CircuitBreaker(
+            failure_threshold, recovery_timeout, expected_exception, on_open, on_close, name
+        )
+        return breaker(function)
+
+    # Bad settings are refused here, not when the decorator meets a function.
+    CircuitBreaker(failure_threshold, recovery_timeout, expected_exception, on_open, on_close)
+    return guard

@@ -1,0 +1,205 @@
+"""Structured logs: one line for what an operator should read about, none for success.
+
+Lines go through structlog where the application has configured it, and otherwise through the standard library's logger
+`telemetrix`, because an unconfigured structlog prints to standard output. telemetrix never configures either.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
+
+from telemetrix import events
+from telemetrix.bus import Subscriber
+from telemetrix.telemetry.names import error_type
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger
+
+_Fields = dict[str, Any]
+_Line = tuple[int, str, _Fields]
+
+
+def _scheduled(event: events.RetryScheduled) -> _Line:
+    fields = {"operation": event.operation, "attempt": event.attempt, "wait_seconds": round(event.wait, 3)}
+    return logging.INFO, "retry.scheduled", {**fields, "error_type": error_type(event.error_type)}
+
+
+def _recovered(event: events.RetryRecovered) -> _Line:
+    fields = {"operation": event.operation, "attempts": event.attempts, "elapsed_seconds": round(event.elapsed, 3)}
+    return logging.INFO, "retry.recovered", fields
+
+
+def _gave_up(event: events.RetryGaveUp) -> _Line:
+    fields = {"operation": event.operation, "attempts": event.attempts, "elapsed_seconds": round(event.elapsed, 3)}
+    fields |= {"reason": event.reason.value, "error_type": error_type(event.error_type)}
+    return logging.WARNING, "retry.gave_up", fields
+
+
+def _transition(level: int, name: str) -> Callable[[Any], _Line]:
+    def line(event: events.CircuitTransition) -> _Line:
+        fields: _Fields = {"circuit": event.circuit, "from_state": event.from_state.value, "reason": event.reason.value}
+        fields |= {"failures": event.failures, "failure_threshold": event.failure_threshold}
+        if name == "circuit.opened":
+            fields["recovery_timeout_seconds"] = event.recovery_timeout
+        if event.last_error_type is not None:
+            fields["last_error_type"] = error_type(event.last_error_type)
+        return level, name, fields
+
+    return line
+
+
+def _served(event: events.FallbackServed) -> _Line:
+    return logging.INFO, "fallback.served", {"operation": event.operation, "error_type": error_type(event.error_type)}
+
+
+def _handler_failed(event: events.FallbackFailed) -> _Line:
+    fields = {"operation": event.operation, "error_type": error_type(event.error_type)}
+    return logging.WARNING, "fallback.failed", {**fields, "handler_error_type": error_type(event.handler_error_type)}
+
+
+def _expired(event: events.TimeoutExpired) -> _Line:
+    fields = {"operation": event.operation, "limit_seconds": round(event.seconds, 3), "abandoned": event.abandoned}
+    return logging.WARNING, "timeout.expired", fields
+
+
+def _late(event: events.AbandonedWorkFinished) -> _Line:
+    fields: _Fields = {"operation": event.operation, "late_by_seconds": round(event.late_by, 3)}
+    if event.error_type is not None:
+        fields["error_type"] = error_type(event.error_type)
+    return logging.INFO, "timeout.abandoned_work_finished", fields
+
+
+_LINES: Final[Mapping[type[events.Event], Callable[[Any], _Line]]] = {
+    events.RetryScheduled: _scheduled,
+    events.RetryRecovered: _recovered,
+    events.RetryGaveUp: _gave_up,
+    events.CircuitOpened: _transition(logging.WARNING, "circuit.opened"),
+    events.CircuitHalfOpened: _transition(logging.INFO, "circuit.half_opened"),
+    events.CircuitClosed: _transition(logging.INFO, "circuit.closed"),
+    events.FallbackServed: _served,
+    events.FallbackFailed: _handler_failed,
+    events.TimeoutExpired: _expired,
+    events.AbandonedWorkFinished: _late,
+}
+
+LOGGED: Final = tuple(_LINES)
+"""The event classes that make a line."""
+
+
+class StructuredLogs(Subscriber):
+    """Writes a line per event that is worth reading."""
+
+    def __init__(self) -> None:
+        self._logger = get_logger("telemetrix")
+
+    def on_event(self, event: events.Event) -> None:
+        """Log it."""
+        line = _LINES.get(type(event))
+        if line is None or not self._logger.wanted():
+            return
+        level, name, fields = line(event)
+        identity = trace.get_current_span().get_span_context()
+        if identity.is_valid:
+            fields["trace_id"] = trace.format_trace_id(identity.trace_id)
+            fields["span_id"] = trace.format_span_id(identity.span_id)
+        self._logger.log(level, name, **fields)
+
+
+class Logger:
+    """A structured logger that follows the application's choice at each line: structlog if configured, else `logging`.
+
+    `info("event", key=value)` and the other levels; `extra={...}` and %-arguments of the standard library work too.
+    Anything else (`bind`, `new`, …) is structlog's.
+    """
+
+    __slots__ = ("_fallback", "_name", "_standard")
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._standard = logging.getLogger(name)
+        self._fallback: FilteringBoundLogger | None = None
+
+    def wanted(self) -> bool:
+        """Whether an `info` line could be written at all; costs no formatting."""
+        return _structlog_is_configured() or self._standard.isEnabledFor(logging.INFO)
+
+    def debug(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at DEBUG."""
+        self.log(logging.DEBUG, event, *args, **fields)
+
+    def info(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at INFO."""
+        self.log(logging.INFO, event, *args, **fields)
+
+    def warning(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at WARNING."""
+        self.log(logging.WARNING, event, *args, **fields)
+
+    def error(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at ERROR."""
+        self.log(logging.ERROR, event, *args, **fields)
+
+    def critical(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at CRITICAL."""
+        self.log(logging.CRITICAL, event, *args, **fields)
+
+    def exception(self, event: str, *args: object, **fields: Any) -> None:
+        """Log at ERROR, with the exception being handled."""
+        self.log(logging.ERROR, event, *args, **{"exc_info": True, **fields})
+
+    def log(
+        self, level: int, event: str, *args: object, extra: Mapping[str, Any] | None = None, **fields: Any
+    ) -> None:
+        """Log at a level of `logging`."""
+        if extra:
+            fields = {**{"extra_event" if key == "event" else key: value for key, value in extra.items()}, **fields}
+        self._target().log(level, event, *args, **fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target(), name)
+
+    def _target(self) -> FilteringBoundLogger:
+        import structlog  # noqa: PLC0415 - a quarter of a second to import, and most programs never log
+
+        if structlog.is_configured():
+            logger: FilteringBoundLogger = structlog.get_logger(self._name)
+            return logger
+        if self._fallback is None:
+            self._fallback = structlog.wrap_logger(
+                self._standard,
+                processors=[
+                    structlog.stdlib.filter_by_level,
+                    structlog.stdlib.PositionalArgumentsFormatter(),
+                    _render,
+                ],
+                wrapper_class=structlog.stdlib.BoundLogger,
+                cache_logger_on_first_use=True,
+            )
+        return self._fallback
+
+
+def get_logger(name: str | None = None) -> Logger:
+    """A structured logger.
+
+    Parameters:
+        name: usually `__name__`; the standard library's logger of that name is used where structlog is not configured.
+    """
+    return Logger(name)
+
+
+def _structlog_is_configured() -> bool:
+    import sys  # noqa: PLC0415
+
+    structlog = sys.modules.get("structlog")
+    return structlog is not None and structlog.is_configured()
+
+
+def _render(_: Any, __: str, fields: EventDict) -> tuple[tuple[str], _Fields]:
+    """`event key=value …` for the standard library, which adds the exception itself."""
+    event = fields.pop("event")
+    passed = {key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields}
+    return (" ".join([str(event), *(f"{key}={value}" for key, value in fields.items())]),), passed
