@@ -7,7 +7,7 @@ from telemetrix._core.backoff import Jitter, RetryStrategy
 from telemetrix._core.circuit import CircuitState, TransitionReason
 from telemetrix._core.outcomes import Outcome, Primitive, Reason
 from telemetrix._version import __version__
-from telemetrix.bus import EventBus, Subscriber, Subscription, subscribe
+from telemetrix.bus import EventBus, Subscription, subscribe
 from telemetrix.calls import Call, Operation
 from telemetrix.context import remaining
 from telemetrix.errors import (
@@ -23,6 +23,7 @@ from telemetrix.primitives.fallback import fallback, safe_execute
 from telemetrix.primitives.retry import async_retry, retry
 from telemetrix.primitives.retrying import retrying
 from telemetrix.primitives.timeout import timeout
+from telemetrix.subscribers import Subscriber
 from telemetrix.telemetry import configure
 from telemetrix.telemetry.logs import get_logger
 

@@ -1,8 +1,8 @@
 """The event bus: primitives publish, subscribers listen, and neither can hurt the other.
 
 Two lanes. **Calls**: `call_started` and `call_finished`, one of each per call, told live to whoever asked for them, and
-`record`, the finished call alone, for those who only count. **Events**: typed moments (`telemetrix.events`), delivered at
-once, in order, where they happened. Nothing is published while a lock is held.
+`record`, the finished call alone, for those who only count. **Events**: typed moments (`telemetrix.events`), delivered
+at once, in order, where they happened. Nothing is published while a lock is held.
 
 A hook nobody implements costs nothing: the lanes are worked out when listeners change, not per call.
 """
@@ -15,18 +15,21 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from telemetrix import clock
+from telemetrix._core import checks
 from telemetrix._core.outcomes import Outcome, Primitive, Reason
 from telemetrix.calls import OTHER, Call, Operation, SuccessCells
 from telemetrix.events import (
     Event,
+    EventsDropped,
     LabelOverflowed,
     OperationRegistered,
     SubscriberFailed,
 )
 from telemetrix.locks import survive_fork
+from telemetrix.subscribers import CALL_HOOKS, FunctionSubscriber, QueuedSubscriber, Subscriber
 
 EventTypes = tuple[type[Event], ...]
 
@@ -34,61 +37,6 @@ MAX_LABEL_VALUES: Final = 1000
 """How many values a label may have before further ones become `other`."""
 
 _log = logging.getLogger("telemetrix.bus")
-
-
-class Subscriber:
-    """Something that listens on the bus; override the hooks you want to hear.
-
-    An overridden `call_*` or `attempt_*` hook makes every call take the observed path, which is slower than the counted
-    one; `on_event` does not, nor does `record` where `reads_successes` is set.
-    """
-
-    reads_successes: bool = False
-    """Whether it reads the cells in `operation.successes`; then `record` need not hear of uneventful successes."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in `telemetrix_bus_subscriber_errors_total`."""
-        return type(self).__name__
-
-    def is_listening(self) -> bool:
-        """Asked before each call: whether the call hooks are to be called. False costs about 30 ns per call."""
-        return True
-
-    def call_started(self, call: Call) -> None:
-        """A call begins, in this thread and context."""
-
-    def attempt_started(self, call: Call) -> None:
-        """Attempt number `call.attempts` of a retry begins, after a wait of `call.wait` seconds."""
-
-    def attempt_finished(self, call: Call, error: BaseException | None) -> None:
-        """The present attempt of a retry came to its end; `error` is what it raised."""
-
-    def call_finished(self, call: Call) -> None:
-        """A call whose start was told ends; `call.error` is what its caller will see."""
-
-    def record(self, call: Call) -> None:
-        """A call ended. Those that `operation.successes` counts are not told to subscribers that read these cells."""
-
-    def on_event(self, event: Event) -> None:
-        """Something happened."""
-
-
-_CALL_HOOKS: Final = ("call_started", "attempt_started", "attempt_finished", "call_finished")
-
-
-class _FunctionSubscriber(Subscriber):
-    """A plain function that hears events."""
-
-    def __init__(self, function: Callable[[Any], object]) -> None:
-        self._function = function
-
-    @property
-    def name(self) -> str:
-        return getattr(self._function, "__qualname__", type(self._function).__name__)
-
-    def on_event(self, event: Event) -> None:
-        self._function(event)
 
 
 class Subscription:
@@ -145,24 +93,30 @@ class EventBus:
         self,
         subscriber: Subscriber | Callable[[Any], object],
         *,
-        to: type[Event] | EventTypes = (Event,),
+        to: type[Event] | EventTypes | None = None,
+        queued: int | None = None,
     ) -> Subscription:
         """Listen.
 
         Parameters:
             subscriber: a `Subscriber`, or a function that is called with each event.
-            to: the event classes to hear, subclasses included.
+            to: the event classes to hear, subclasses included; None is the subscriber's own `event_types`, for a function
+                all events.
+            queued: for a slow subscriber: deliver events and finished calls on a thread of its own, through a queue of
+                that many items; what does not fit is dropped and counted. None delivers at once, where it happened.
 
         Returns:
             the subscription, to be closed when it is no longer wanted.
         """
         if not isinstance(subscriber, Subscriber):
             if not callable(subscriber):
-                raise TypeError(f"subscriber={subscriber!r} is not allowed: a Subscriber or a function of one event")
-            subscriber = _FunctionSubscriber(subscriber)
-        types = to if isinstance(to, tuple) else (to,)
-        if not types or not all(isinstance(kind, type) and issubclass(kind, Event) for kind in types):
-            raise TypeError(f"to={to!r} is not allowed: an event class or a non-empty tuple of them")
+                raise checks.refuse_type("subscriber", subscriber, "a Subscriber or a function of one event")
+            types = _event_types((Event,) if to is None else to)
+            subscriber = FunctionSubscriber(subscriber, types)
+        else:
+            types = _event_types(subscriber.event_types if to is None else to)
+        if queued is not None:
+            subscriber = QueuedSubscriber(subscriber, checks.count("queued", queued), self._drop, self._report)
         subscription = Subscription(self, subscriber, types)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
@@ -175,8 +129,11 @@ class EventBus:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
         with self._lock:
+            known = subscription in self._subscriptions
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
         self._rearrange()
+        if known and isinstance(subscription.subscriber, QueuedSubscriber):
+            subscription.subscriber.close()
 
     def listens(self, kind: type[Event]) -> bool:
         """Whether anybody hears this class of events; asked before building one."""
@@ -312,6 +269,9 @@ class EventBus:
         except Exception as error:  # noqa: BLE001 - observing never breaks the observed
             self._report(subscriber.name, error)
 
+    def _drop(self, name: str, count: int) -> None:
+        self.publish(EventsDropped(clock.current().monotonic(), name, count))
+
     def _report(self, name: str, error: Exception) -> None:
         if name not in self._reported:
             self._reported.add(name)
@@ -337,7 +297,7 @@ class EventBus:
             routes = tuple(
                 s.subscriber
                 for s in self._subscriptions
-                if issubclass(kind, s.event_types) and _overrides(s.subscriber, "on_event")
+                if issubclass(kind, s.event_types) and s.subscriber.hears("on_event")
             )
             self._routes[kind] = routes
         return routes
@@ -347,18 +307,18 @@ class EventBus:
         with self._lock:
             subscribers = [s.subscriber for s in self._subscriptions]
             self._routes = {}
-            self._watchers = tuple(s for s in subscribers if any(_overrides(s, hook) for hook in _CALL_HOOKS))
-            self._recorders = tuple(s for s in subscribers if _overrides(s, "record"))
+            self._watchers = tuple(s for s in subscribers if any(s.hears(hook) for hook in CALL_HOOKS))
+            self._recorders = tuple(s for s in subscribers if s.hears("record"))
             self.counting = bool(self._recorders)
             self.watch = self._watch()
 
     def _watch(self) -> Callable[[], bool] | None:
-        # The fast path times with the system clock and counts without a lock; where either is wrong, all calls are observed.
+        # The fast path times with the system clock and counts without a lock; where either is wrong, observe all calls.
         if clock.current() is not clock.SYSTEM or not _gil_enabled():
             return _always
         if any(not recorder.reads_successes for recorder in self._recorders):
             return _always
-        if any(not _overrides(watcher, "is_listening") for watcher in self._watchers):
+        if any(not watcher.hears("is_listening") for watcher in self._watchers):
             return _always
         asked = [watcher.is_listening for watcher in self._watchers]
         if not asked:
@@ -366,8 +326,11 @@ class EventBus:
         return asked[0] if len(asked) == 1 else lambda: any(ask() for ask in asked)
 
 
-def _overrides(subscriber: Subscriber, hook: str) -> bool:
-    return getattr(type(subscriber), hook) is not getattr(Subscriber, hook)
+def _event_types(given: object) -> EventTypes:
+    kinds = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
+        raise checks.refuse_type("to", given, "an event class or a non-empty tuple of them")
+    return kinds
 
 
 def _always() -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from telemetrix._core.outcomes import Outcome, Primitive, Reason
-
-if TYPE_CHECKING:
-    from telemetrix.bus import Subscriber
 
 DURATION_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the duration histograms' buckets, seconds; the last bucket is everything longer."""
@@ -55,6 +52,31 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<Operation {self.primitive} {self.name}>"
+
+
+class CallWatcher(Protocol):
+    """Whoever is told of a call while it runs; `telemetrix.Subscriber` is one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in telemetry."""
+        ...
+
+    def call_started(self, call: Call) -> None:
+        """A call begins."""
+        ...
+
+    def attempt_started(self, call: Call) -> None:
+        """An attempt of a retry begins."""
+        ...
+
+    def attempt_finished(self, call: Call, error: BaseException | None) -> None:
+        """The attempt came to its end."""
+        ...
+
+    def call_finished(self, call: Call) -> None:
+        """The call came to its end."""
+        ...
 
 
 class Call:
@@ -106,7 +128,7 @@ class Call:
         self.error: BaseException | None = None
         self.attributes: dict[str, str] | None = None
         self.trace: tuple[str, str] | None = None
-        self.watchers: tuple[Subscriber, ...] = ()
+        self.watchers: tuple[CallWatcher, ...] = ()
         self.notes: dict[Any, Any] | None = None
 
     def failed_with(self, error: BaseException) -> None:

@@ -21,19 +21,19 @@ class Clock(Protocol):
         """Seconds since some fixed moment; never goes back."""
         ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Block this thread for that long."""
         ...
 
-    async def async_sleep(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float, /) -> None:
         """Suspend this task for that long; can be cancelled."""
         ...
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
+    def wait(self, event: threading.Event, seconds: float, /) -> bool:
         """Block until the event is set (True) or that many seconds have passed (False)."""
         ...
 
-    def cancel_scope(self, seconds: float) -> anyio.CancelScope:
+    def cancel_scope(self, seconds: float, /) -> anyio.CancelScope:
         """A scope that is cancelled after that many seconds."""
         ...
 

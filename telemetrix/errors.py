@@ -64,7 +64,7 @@ class CircuitOpenError(CallRejectedError):
         return text
 
 
-class OperationTimeout(TelemetrixError, TimeoutError):
+class OperationTimeout(TelemetrixError, TimeoutError):  # noqa: N818 - reads as what it is beside TimeoutError
     """The function did not come back in time.
 
     Attributes:

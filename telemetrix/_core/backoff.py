@@ -60,7 +60,7 @@ class Backoff:
     max_delay: float
 
     def wait_after(self, attempt: int, previous: float, uniform: Uniform) -> float:
-        """Seconds to wait after the given failed attempt (1-based); `previous` is the wait before it, 0 for the first."""
+        """Seconds to wait after the given failed attempt (1-based); `previous` is the wait before it, or 0."""
         if self.delay == 0:
             return 0.0
         if self.jitter is Jitter.DECORRELATED:

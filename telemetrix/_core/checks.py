@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 ExceptionTypes = tuple[type[BaseException], ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -51,19 +51,21 @@ def factor(parameter: str, value: object, *, least: float = 1.0) -> float:
 def exception_types(parameter: str, value: object) -> ExceptionTypes:
     """One exception class or a non-empty tuple of them; what may never be swallowed is refused."""
     allowed = "an exception class or a non-empty tuple of them"
-    types = value if isinstance(value, tuple) else (value,)
-    if not types:
-        raise refuse(parameter, value, allowed)
-    for item in types:
+    items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    if not items:
+        raise refuse(parameter, items, allowed)
+    types: list[type[BaseException]] = []
+    for item in items:
         if not (isinstance(item, type) and issubclass(item, BaseException)):
-            raise refuse_type(parameter, value, allowed)
+            raise refuse_type(parameter, cast("object", item), allowed)
         if not issubclass(item, Exception):
             raise refuse(
                 parameter,
-                value,
+                item,
                 f"subclasses of Exception; {item.__name__} would cover cancellation or interpreter exit",
             )
-    return types
+        types.append(item)
+    return tuple(types)
 
 
 def optional_callable(parameter: str, value: _F | None) -> _F | None:

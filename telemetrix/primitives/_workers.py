@@ -1,4 +1,4 @@
-"""Threads that run guarded work while its caller waits with a limit; reused, and daemonic so that none keeps a program alive."""
+"""Threads that run guarded work while its caller waits with a limit; reused, and none keeps a program alive."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ class Job:
         result, error: how it ended.
     """
 
-    __slots__ = ("_lock", "_work", "abandoned", "done", "error", "on_late_end", "result")
+    __slots__ = ("_context", "_lock", "_work", "abandoned", "done", "error", "on_late_end", "result")
 
-    def __init__(self, context: Context, work: Callable[[], Any], on_late_end: Callable[[BaseException | None], None]):
-        self._work = lambda: context.run(work)
+    def __init__(
+        self, context: Context, work: Callable[[], Any], on_late_end: Callable[[BaseException | None], None]
+    ) -> None:
+        self._context = context
+        self._work = work
         self._lock = threading.Lock()
         self.on_late_end = on_late_end
         self.done = threading.Event()
@@ -40,7 +43,7 @@ class Job:
         """Do the work; never raises."""
         result, error = None, None
         try:
-            result = self._work()
+            result = self._context.run(self._work)
         except BaseException as caught:  # noqa: BLE001 - handed to the waiting caller, whatever it is
             error = caught
         with self._lock:
@@ -69,9 +72,9 @@ class WorkerPool:
     def submit(self, job: Job) -> None:
         """Have the job run at once."""
         with self._lock:
-            inbox = self._idle.pop() if self._idle else None
-        if inbox is None:
-            inbox = SimpleQueue()
+            idle = self._idle.pop() if self._idle else None
+        inbox: SimpleQueue[Job] = idle or SimpleQueue()
+        if idle is None:
             name = f"telemetrix-timeout-{next(_numbers)}"
             threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True).start()
         inbox.put(job)

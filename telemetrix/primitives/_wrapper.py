@@ -117,7 +117,8 @@ def write_wrapper(function: AnyFunction, body: str, operation: Operation, names:
         **names,
     }
     factory = _factory(body, shape, tuple(bound), is_async=inspect.iscoroutinefunction(function))
-    wrapper = functools.update_wrapper(factory(*bound.values()), function)
+    wrapper = factory(*bound.values())
+    functools.update_wrapper(wrapper, function)
     if shape is not _ANY and isinstance(function, FunctionType):
         wrapper.__defaults__ = function.__defaults__
         wrapper.__kwdefaults__ = function.__kwdefaults__
@@ -149,7 +150,7 @@ def _factory(body: str, shape: _Shape, names: tuple[str, ...], *, is_async: bool
 
 
 def _shape_of(function: AnyFunction) -> _Shape:
-    # From the code object, not from inspect.signature: that follows __wrapped__, which need not be how it can be called.
+    # From the code object, not from inspect.signature: that follows __wrapped__, which need not be how it is called.
     if not isinstance(function, FunctionType):
         return _ANY
     code = function.__code__

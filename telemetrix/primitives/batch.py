@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import anyio
 
@@ -26,8 +27,15 @@ R = TypeVar("R")
 OnProgress = Callable[[int, int], object]
 
 
-class FailedItem(NamedTuple):
-    """An item that could not be processed."""
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that could not be processed.
+
+    Attributes:
+        item: the item itself.
+        error: what its last attempt raised.
+        index: its place among the items, from 0.
+    """
 
     item: Any
     error: Exception
@@ -74,9 +82,7 @@ class _Batch:
 
     def _tell(self, index: int, outcome: Outcome, kind: type[BaseException] | None) -> None:
         if bus.listens(BatchItemFinished):
-            bus.publish(
-                BatchItemFinished(clock.current().monotonic(), self._operation.name, index, outcome, kind)
-            )
+            bus.publish(BatchItemFinished(clock.current().monotonic(), self._operation.name, index, outcome, kind))
 
 
 def _run(batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int) -> Any:
@@ -96,9 +102,7 @@ def _run(batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int
     return batch.finish()
 
 
-async def _async_run(
-    batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int, concurrency: int
-) -> Any:
+async def _async_run(batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int, concurrency: int) -> Any:
     places = anyio.Semaphore(concurrency)
 
     async def process(index: int, item: Any) -> None:
@@ -129,9 +133,9 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:
 
 
 @overload
-def batch_with_retry(
+def batch_with_retry(  # type: ignore[overload-overlap]  # an awaitable is an R too; the narrower one comes first
     items: Iterable[T],
-    process_func: Callable[[T], Coroutine[Any, Any, R]],
+    process_func: Callable[[T], Awaitable[R]],
     batch_size: int = 100,
     max_retries: int = 3,
     *,
@@ -210,7 +214,8 @@ def batch_with_retry(
         attempts, delay, backoff, strategy=RetryStrategy.EXPONENTIAL, exceptions=exceptions, name=operation.name
     )(function)
     if is_async:
-        return _async_batch(operation, callback, items, guarded, size, places)
+        process = cast("Callable[[Any], Awaitable[Any]]", guarded)
+        return _async_batch(operation, callback, items, process, size, places)
     return _run(_Batch(operation, callback), items, guarded, size)
 
 

@@ -45,6 +45,7 @@ from telemetrix.primitives._targets import (
     R,
     caller_place,
     decorate,
+    is_function,
     operation_for,
 )
 from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
@@ -56,7 +57,7 @@ _TRANSITIONS: Final[dict[CircuitState, type[CircuitTransition]]] = {
     CircuitState.CLOSED: CircuitClosed,
 }
 
-# The generation is read before `busy`: if the circuit opens in between, the result is dropped as stale, never miscounted.
+# The generation is read before `busy`: if the circuit opens in between, the result is stale, never miscounted.
 _WRAPPER: Final = f"""\
 tx_generation = tx_circuit.generation
 if tx_circuit.busy:
@@ -80,8 +81,8 @@ _entered: ContextVar[tuple[tuple[CircuitBreaker, Call, Permit], ...]] = ContextV
 class CircuitBreaker:
     """Lets calls through while they succeed, rejects them after too many failures, and probes for recovery.
 
-    One object guards everything it decorates, wraps (`with breaker:`, `async with breaker:`) or calls (`call`, `acall`),
-    from many threads and tasks at once. No lock is held while the guarded code runs.
+    One object guards everything it decorates, wraps (`with breaker:`, `async with breaker:`) or calls (`call`,
+    `acall`), from many threads and tasks at once. No lock is held while the guarded code runs.
 
     Parameters:
         failure_threshold: failures in a row that open the circuit; 1 or more.
@@ -98,9 +99,9 @@ class CircuitBreaker:
         ValueError, TypeError: a setting is out of range; at construction.
 
     Telemetry:
-        span `circuit_breaker <operation>`; events `CircuitOpened`, `CircuitHalfOpened`, `CircuitClosed`, `CallRejected`,
-        `ProbeFinished`, `StaleResultDropped`; metrics `calls_total`, `call_duration_seconds`, `errors_total`,
-        `circuit_state` and the other `circuit_*`.
+        span `circuit_breaker <operation>`; events `CircuitOpened`, `CircuitHalfOpened`, `CircuitClosed`,
+        `CallRejected`, `ProbeFinished`, `StaleResultDropped`; metrics `calls_total`, `call_duration_seconds`,
+        `errors_total`, `circuit_state` and the other `circuit_*`.
 
     The pattern: Michael T. Nygard, "Release It!"; Martin Fowler, "CircuitBreaker".
     """
@@ -189,7 +190,8 @@ class CircuitBreaker:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Guard a function, method or coroutine function."""
-        return decorate(function, "circuit breaker", self._wrap)
+        guarded: Callable[P, R] = decorate(function, "circuit breaker", self._wrap)
+        return guarded
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function once, guarded."""
@@ -296,9 +298,7 @@ class CircuitBreaker:
         reason = Reason.OPEN if answer.state is CircuitState.OPEN else Reason.HALF_OPEN
         error = CircuitOpenError(self.name, answer.state.value, answer.retry_after, last_error)
         if bus.listens(CallRejected):
-            bus.publish(
-                CallRejected(now, operation.primitive, operation.name, self.name, reason, answer.retry_after)
-            )
+            bus.publish(CallRejected(now, operation.primitive, operation.name, self.name, reason, answer.retry_after))
         bus.finish(call, Outcome.REJECTED, reason, now, error)
         raise error
 
@@ -427,16 +427,14 @@ def circuit_breaker(
 ) -> Any:
     """Guard a function with a circuit breaker of its own; also without parentheses.
 
-    The parameters, errors and telemetry are those of `CircuitBreaker`. The breaker is the decorated function's attribute
-    `circuit_breaker`.
+    The parameters, errors and telemetry are those of `CircuitBreaker`. The breaker is the decorated function's
+    attribute `circuit_breaker`.
     """
-    if callable(failure_threshold) or isinstance(failure_threshold, (staticmethod, classmethod)):
+    if is_function(failure_threshold):
         return circuit_breaker()(failure_threshold)
 
     def guard(function: Any) -> Any:
-        breaker = CircuitBreaker(
-            failure_threshold, recovery_timeout, expected_exception, on_open, on_close, name
-        )
+        breaker = CircuitBreaker(failure_threshold, recovery_timeout, expected_exception, on_open, on_close, name)
         return breaker(function)
 
     # Bad settings are refused here, not when the decorator meets a function.

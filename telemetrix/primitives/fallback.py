@@ -176,7 +176,7 @@ def fallback(
         }
         return write_wrapper(function, _WRAPPER, driver.operation, names)
 
-    return lambda function: decorate(function, "fallback", wrap)
+    return partial(decorate, decorator="fallback", wrap=wrap)
 
 
 def _check_arguments(handler: Function, function: Function) -> None:

@@ -27,6 +27,7 @@ from telemetrix.primitives._targets import (
     P,
     R,
     decorate,
+    is_function,
     operation_for,
 )
 from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
@@ -54,7 +55,7 @@ return $await tx_resume(tx_call, $pack)
 
 
 class RetryDriver:
-    """Runs attempts of one operation by one rule. Shared by threads and tasks: what belongs to a call is in its `Call`."""
+    """Runs the attempts of one operation; shared by threads and tasks, for what belongs to a call is in its `Call`."""
 
     __slots__ = ("_on_retry", "operation", "rule")
 
@@ -91,16 +92,12 @@ class RetryDriver:
         """Make a call, every step of it observed."""
         return await self._async_attempts(function, self.begin(), args, kwargs)
 
-    async def async_resume(
-        self, function: Function, call: Call, args: Args, kwargs: Kwargs
-    ) -> Any:
+    async def async_resume(self, function: Function, call: Call, args: Args, kwargs: Kwargs) -> Any:
         """Go on with a call whose first attempt failed on the fast path."""
         await self.async_pause(call)
         return await self._async_attempts(function, call, args, kwargs)
 
-    async def _async_attempts(
-        self, function: Function, call: Call, args: Args, kwargs: Kwargs
-    ) -> Any:
+    async def _async_attempts(self, function: Function, call: Call, args: Args, kwargs: Kwargs) -> Any:
         while True:
             bus.attempt_started(call)
             try:
@@ -301,7 +298,7 @@ def retry(
 
     Backoff and jitter after Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    if callable(max_attempts) or isinstance(max_attempts, (staticmethod, classmethod)):
+    if is_function(max_attempts):
         return retry()(max_attempts)
     rule = make_rule(max_attempts, delay, backoff, jitter, strategy, exceptions, max_delay)
     callback = observing_callback("on_retry", on_retry)
@@ -310,7 +307,7 @@ def retry(
     def wrap(function: Function) -> Any:
         return _wrap(function, RetryDriver(rule, callback, operation_for(Primitive.RETRY, function, given)))
 
-    return lambda function: decorate(function, "retry", wrap)
+    return partial(decorate, decorator="retry", wrap=wrap)
 
 
 def _wrap(function: Function, driver: RetryDriver) -> Any:
@@ -355,14 +352,14 @@ def async_retry(
     Raises:
         TypeError: the function is not a coroutine function (besides what `retry` raises).
     """
-    if callable(max_attempts) or isinstance(max_attempts, (staticmethod, classmethod)):
+    if is_function(max_attempts):
         return async_retry()(max_attempts)
     decorator = retry(
         max_attempts, delay, backoff, jitter, strategy, exceptions, on_retry, max_delay=max_delay, name=name
     )
 
     def guard(function: Any) -> Any:
-        inner = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
+        inner: Any = getattr(function, "__func__", function)  # of a staticmethod or classmethod
         if not inspect.iscoroutinefunction(inner):
             what = getattr(inner, "__qualname__", repr(inner))
             raise TypeError(f"async_retry cannot guard {what}: it is not a coroutine function; use retry")

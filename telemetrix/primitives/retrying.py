@@ -114,8 +114,8 @@ class retrying:  # noqa: N801 - reads as a function where it is used
             with attempt:
                 await send(message)
 
-    The parameters, errors and telemetry are those of `telemetrix.retry`, except `name`: None is the `module.qualname` of
-    the code that calls `retrying`. One object may be looped over again, by several threads or tasks at once.
+    The parameters, errors and telemetry are those of `telemetrix.retry`, except `name`: None is the `module.qualname`
+    of the code that calls `retrying`. One object may be looped over again, by several threads or tasks at once.
     """
 
     __slots__ = ("_driver",)

@@ -61,6 +61,7 @@ class TimeoutDriver:
     async def async_run(self, function: Function, args: Args, kwargs: Kwargs) -> Any:
         """Make a call in this task and cancel it when the time is up."""
         call, limit, reason = self._begin()
+        result: Any = None
         try:
             with (
                 context.deadline_scope(call.started_at + limit),
@@ -144,4 +145,4 @@ def timeout(seconds: float, *, name: str | None = None) -> Decorator:
         run = driver.async_run if inspect.iscoroutinefunction(function) else driver.run
         return write_wrapper(function, _WRAPPER, driver.operation, {"tx_run": partial(run, function)})
 
-    return lambda function: decorate(function, "timeout", wrap)
+    return partial(decorate, decorator="timeout", wrap=wrap)

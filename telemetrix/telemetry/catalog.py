@@ -87,7 +87,7 @@ ERRORS: Final = _counter(
     "errors_total",
     "errors",
     ("primitive", "operation", "error_type"),
-    "Errors a primitive saw its function raise (a retry: one per failed attempt), by class; rare classes beyond 20 are other.",
+    "Errors a primitive saw its function raise (a retry: one per failed attempt), by class; past 20 classes, other.",
 )
 ATTEMPTS: Final = _counter(
     "attempts_total",
@@ -206,7 +206,9 @@ CATALOG: Final[tuple[Metric, ...]] = (
 
 _RETRY: Final = "Retry metrics"
 _CIRCUIT: Final = "Circuit breaker metrics"
-_BREAKER_CALLS: Final = 'telemetrix_calls_total{primitive="circuit_breaker",outcome=~"success|failure",reason!="ignored"}'
+_BREAKER_CALLS: Final = (
+    'telemetrix_calls_total{primitive="circuit_breaker",outcome=~"success|failure",reason!="ignored"}'
+)
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     Question(
@@ -218,7 +220,8 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         _RETRY,
         "Success rate after retries",
         'sum by (operation) (rate(telemetrix_calls_total{primitive="retry",reason="recovered"}[5m]))'
-        ' / sum by (operation) (rate(telemetrix_calls_total{primitive="retry",reason=~"recovered|exhausted|deadline"}[5m]))',
+        " / sum by (operation)"
+        ' (rate(telemetrix_calls_total{primitive="retry",reason=~"recovered|exhausted|deadline"}[5m]))',
     ),
     Question(
         _RETRY,

@@ -95,12 +95,8 @@ class CircuitSeries:
             for name, circuit in self._circuits.items():
                 self._show(name, circuit, now)
 
-    def _transitions(
-        self, name: str, source: CircuitState, target: CircuitState, reason: TransitionReason
-    ) -> Any:
-        return self._metrics[catalog.CIRCUIT_TRANSITIONS.name].labels(
-            name, source.value, target.value, reason.value
-        )
+    def _transitions(self, name: str, source: CircuitState, target: CircuitState, reason: TransitionReason) -> Any:
+        return self._metrics[catalog.CIRCUIT_TRANSITIONS.name].labels(name, source.value, target.value, reason.value)
 
     def _count_open_time(self, name: str, circuit: _Circuit, now: float) -> None:
         if circuit.state is not CircuitState.OPEN:

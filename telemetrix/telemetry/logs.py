@@ -7,17 +7,18 @@ Lines go through structlog where the application has configured it, and otherwis
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 
 from telemetrix import events
-from telemetrix.bus import Subscriber
+from telemetrix.subscribers import Subscriber
 from telemetrix.telemetry.names import error_type
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, FilteringBoundLogger
+    from structlog.typing import EventDict
 
 _Fields = dict[str, Any]
 _Line = tuple[int, str, _Fields]
@@ -73,7 +74,7 @@ def _late(event: events.AbandonedWorkFinished) -> _Line:
     return logging.INFO, "timeout.abandoned_work_finished", fields
 
 
-_LINES: Final[Mapping[type[events.Event], Callable[[Any], _Line]]] = {
+_LINES: Final[dict[type[events.Event], Callable[[Any], _Line]]] = {
     events.RetryScheduled: _scheduled,
     events.RetryRecovered: _recovered,
     events.RetryGaveUp: _gave_up,
@@ -86,12 +87,11 @@ _LINES: Final[Mapping[type[events.Event], Callable[[Any], _Line]]] = {
     events.AbandonedWorkFinished: _late,
 }
 
-LOGGED: Final = tuple(_LINES)
-"""The event classes that make a line."""
-
 
 class StructuredLogs(Subscriber):
     """Writes a line per event that is worth reading."""
+
+    event_types = tuple(_LINES)
 
     def __init__(self) -> None:
         self._logger = get_logger("telemetrix")
@@ -121,7 +121,7 @@ class Logger:
     def __init__(self, name: str | None) -> None:
         self._name = name
         self._standard = logging.getLogger(name)
-        self._fallback: FilteringBoundLogger | None = None
+        self._fallback: Any = None
 
     def wanted(self) -> bool:
         """Whether an `info` line could be written at all; costs no formatting."""
@@ -149,11 +149,10 @@ class Logger:
 
     def exception(self, event: str, *args: object, **fields: Any) -> None:
         """Log at ERROR, with the exception being handled."""
-        self.log(logging.ERROR, event, *args, **{"exc_info": True, **fields})
+        fields.setdefault("exc_info", True)
+        self.log(logging.ERROR, event, *args, **fields)
 
-    def log(
-        self, level: int, event: str, *args: object, extra: Mapping[str, Any] | None = None, **fields: Any
-    ) -> None:
+    def log(self, level: int, event: str, *args: object, extra: Mapping[str, Any] | None = None, **fields: Any) -> None:
         """Log at a level of `logging`."""
         if extra:
             fields = {**{"extra_event" if key == "event" else key: value for key, value in extra.items()}, **fields}
@@ -162,12 +161,11 @@ class Logger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target(), name)
 
-    def _target(self) -> FilteringBoundLogger:
+    def _target(self) -> Any:
         import structlog  # noqa: PLC0415 - a quarter of a second to import, and most programs never log
 
         if structlog.is_configured():
-            logger: FilteringBoundLogger = structlog.get_logger(self._name)
-            return logger
+            return structlog.get_logger(self._name)
         if self._fallback is None:
             self._fallback = structlog.wrap_logger(
                 self._standard,
@@ -192,8 +190,6 @@ def get_logger(name: str | None = None) -> Logger:
 
 
 def _structlog_is_configured() -> bool:
-    import sys  # noqa: PLC0415
-
     structlog = sys.modules.get("structlog")
     return structlog is not None and structlog.is_configured()
 

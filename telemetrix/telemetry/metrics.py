@@ -19,9 +19,9 @@ from prometheus_client.metrics_core import Metric as Family
 
 from telemetrix import events
 from telemetrix._version import __version__
-from telemetrix.bus import Subscriber
 from telemetrix.calls import OTHER, Call, Operation
 from telemetrix.locks import survive_fork
+from telemetrix.subscribers import Subscriber
 from telemetrix.telemetry import catalog
 from telemetrix.telemetry.catalog import CATALOG, Kind, Metric
 from telemetrix.telemetry.circuits import CircuitSeries
@@ -40,6 +40,20 @@ class PrometheusMetrics(Subscriber):
     Raises:
         ValueError: the registry has metrics of these names already.
     """
+
+    event_types = (
+        events.OperationRegistered,
+        events.CircuitRegistered,
+        events.CircuitTransition,
+        events.ProbeFinished,
+        events.StaleResultDropped,
+        events.TimeoutExpired,
+        events.AbandonedWorkFinished,
+        events.BatchItemFinished,
+        events.SubscriberFailed,
+        events.EventsDropped,
+        events.LabelOverflowed,
+    )
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
@@ -106,22 +120,27 @@ class PrometheusMetrics(Subscriber):
                 self._circuits.registered(event)
             case events.CircuitTransition():
                 self._circuits.moved(event)
-            case events.ProbeFinished(circuit=circuit, outcome=outcome):
-                self._metrics[catalog.CIRCUIT_PROBES.name].labels(circuit, outcome.value).inc()
-            case events.StaleResultDropped(circuit=circuit):
-                self._metrics[catalog.CIRCUIT_STALE.name].labels(circuit).inc()
             case events.TimeoutExpired(operation=name, abandoned=True):
-                self._abandoned(name).inc()
+                self._child(catalog.ABANDONED_THREADS, self._label("timeout", name)).inc()
             case events.AbandonedWorkFinished(operation=name):
-                self._abandoned(name).dec()
+                self._child(catalog.ABANDONED_THREADS, self._label("timeout", name)).dec()
+            case _:
+                self._count(event)
+
+    def _count(self, event: events.Event) -> None:
+        match event:
+            case events.ProbeFinished(circuit=circuit, outcome=outcome):
+                self._child(catalog.CIRCUIT_PROBES, circuit, outcome.value).inc()
+            case events.StaleResultDropped(circuit=circuit):
+                self._child(catalog.CIRCUIT_STALE, circuit).inc()
             case events.BatchItemFinished(operation=name, outcome=outcome):
-                self._metrics[catalog.BATCH_ITEMS.name].labels(self._label("batch", name), outcome.value).inc()
+                self._child(catalog.BATCH_ITEMS, self._label("batch", name), outcome.value).inc()
             case events.SubscriberFailed(subscriber=name):
-                self._metrics[catalog.SUBSCRIBER_ERRORS.name].labels(name).inc()
+                self._child(catalog.SUBSCRIBER_ERRORS, name).inc()
             case events.EventsDropped(subscriber=name, count=count):
-                self._metrics[catalog.DROPPED_EVENTS.name].labels(name).inc(count)
+                self._child(catalog.DROPPED_EVENTS, name).inc(count)
             case events.LabelOverflowed(label=label):
-                self._metrics[catalog.LABEL_OVERFLOW.name].labels(label).inc()
+                self._child(catalog.LABEL_OVERFLOW, label).inc()
             case _:
                 pass
 
@@ -145,8 +164,8 @@ class PrometheusMetrics(Subscriber):
             series = self._operations.setdefault(key, OperationSeries(operation, self._metrics))
         return series
 
-    def _abandoned(self, name: str) -> Any:
-        return self._metrics[catalog.ABANDONED_THREADS.name].labels(self._label("timeout", name))
+    def _child(self, metric: Metric, *labels: str) -> Any:
+        return self._metrics[metric.name].labels(*labels)
 
     def _label(self, primitive: str, name: str) -> str:
         return name if (primitive, name) in self._operations else OTHER

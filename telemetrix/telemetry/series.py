@@ -102,7 +102,7 @@ class OperationSeries:
 
 
 def _observe_many(histogram: Any, counts: list[int], total: float) -> None:
-    """Add many observations at once; the only place that reaches into prometheus_client (a test watches these names)."""
+    """Add many observations at once; the one place that reaches into prometheus_client (a test watches the names)."""
     for bucket, count in zip(histogram._buckets, counts, strict=False):  # noqa: SLF001
         if count:
             bucket.inc(count)

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from telemetrix._core import checks
 from telemetrix.bus import Subscription, default_bus
-from telemetrix.telemetry.logs import LOGGED, StructuredLogs
+from telemetrix.telemetry.logs import StructuredLogs
 from telemetrix.telemetry.metrics import PrometheusMetrics
 from telemetrix.telemetry.tracing import OpenTelemetryTraces, SpanDetail
 
@@ -41,9 +41,7 @@ class _Installed:
     def __init__(self) -> None:
         self.settings = _Settings(metrics=False, tracing=False, logging=False)
         self._lock = threading.Lock()
-        self._metrics: Subscription | None = None
-        self._tracing: Subscription | None = None
-        self._logging: Subscription | None = None
+        self._subscriptions: dict[str, Subscription] = {}
 
     def apply(self, settings: _Settings) -> None:
         """Replace what has changed, and nothing else. Tracing comes first on the bus: it tells metrics the trace id."""
@@ -51,9 +49,9 @@ class _Installed:
             before, self.settings = self.settings, settings
             tracing = ("tracing", "tracer_provider", "spans", "exception_details")
             if any(getattr(before, name) != getattr(settings, name) for name in tracing):
-                self._tracing = _close(self._tracing)
+                self._remove("tracing")
                 if settings.tracing:
-                    self._tracing = default_bus.subscribe(
+                    self._subscriptions["tracing"] = default_bus.subscribe(
                         OpenTelemetryTraces(
                             settings.tracer_provider,
                             spans=settings.spans,
@@ -61,20 +59,20 @@ class _Installed:
                         )
                     )
             if (before.metrics, before.registry) != (settings.metrics, settings.registry):
-                if self._metrics is not None and isinstance(self._metrics.subscriber, PrometheusMetrics):
-                    self._metrics.subscriber.close()
-                self._metrics = _close(self._metrics)
+                self._remove("metrics")
                 if settings.metrics:
-                    self._metrics = default_bus.subscribe(PrometheusMetrics(settings.registry))
+                    self._subscriptions["metrics"] = default_bus.subscribe(PrometheusMetrics(settings.registry))
             if before.logging != settings.logging:
-                self._logging = _close(self._logging)
+                self._remove("logging")
                 if settings.logging:
-                    self._logging = default_bus.subscribe(StructuredLogs(), to=LOGGED)
+                    self._subscriptions["logging"] = default_bus.subscribe(StructuredLogs())
 
-
-def _close(subscription: Subscription | None) -> None:
-    if subscription is not None:
-        subscription.close()
+    def _remove(self, part: str) -> None:
+        subscription = self._subscriptions.pop(part, None)
+        if subscription is not None:
+            subscription.close()
+            if isinstance(subscription.subscriber, PrometheusMetrics):
+                subscription.subscriber.close()
 
 
 _installed = _Installed()
@@ -86,7 +84,7 @@ def configure(
     tracing: bool | _Unset = _UNSET,
     logging: bool | _Unset = _UNSET,
     registry: CollectorRegistry | _Unset = _UNSET,
-    tracer_provider: TracerProvider | None | _Unset = _UNSET,
+    tracer_provider: TracerProvider | _Unset | None = _UNSET,
     spans: Literal["all", "compact"] | _Unset = _UNSET,
     exception_details: bool | _Unset = _UNSET,
 ) -> None:
@@ -100,7 +98,7 @@ def configure(
         logging: whether events are logged.
         registry: where the metrics are registered; initially `prometheus_client.REGISTRY`. The metrics leave the one
             they were in; the new one counts from here.
-        tracer_provider: where spans go; None (initially) is OpenTelemetry's global provider, also one that is set later.
+        tracer_provider: where spans go; None (initially) is OpenTelemetry's global provider, even if set later.
         spans: `all` (initially), or `compact`: no own span for a primitive directly within one of the same operation.
         exception_details: whether messages and stack traces of exceptions are put on spans; initially not, because
             they may hold users' data.

@@ -1,14 +1,15 @@
 """OpenTelemetry traces: one span per call of a primitive, one child span per attempt of a retry.
 
-The span is current while the user's code runs, so what that code traces hangs below it. Spans are started and attached by
-hand: the API's context manager costs a quarter more and records exceptions with their messages.
+The span is current while the user's code runs, so what that code traces hangs below it. Spans are started and attached
+by hand: the API's context manager costs a quarter more and records exceptions with their messages.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import traceback
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -17,8 +18,8 @@ from opentelemetry.trace import Span, Status, StatusCode, TracerProvider
 from telemetrix import events
 from telemetrix._core.outcomes import Outcome, Primitive
 from telemetrix._version import __version__
-from telemetrix.bus import Subscriber
 from telemetrix.calls import Call
+from telemetrix.subscribers import Subscriber
 from telemetrix.telemetry.names import error_type
 
 SpanDetail = Literal["all", "compact"]
@@ -54,12 +55,14 @@ class OpenTelemetryTraces(Subscriber):
     """Makes spans of calls.
 
     Parameters:
-        tracer_provider: where spans go; None is the global provider, also one that is set later. Without any, calls cost
-            about 30 ns each for asking.
+        tracer_provider: where spans go; None is the global provider, also one that is set later. Without any, each call
+            costs about 30 ns for asking.
         spans: `all`, or `compact`: a primitive that is surrounded by a telemetrix span of the same operation adds its
             attributes to that one instead of opening its own.
         exception_details: record messages and stack traces of exceptions too. They may hold users' data.
     """
+
+    event_types = (events.RetryScheduled, events.CircuitTransition)
 
     def __init__(
         self,
@@ -138,7 +141,7 @@ class OpenTelemetryTraces(Subscriber):
         if span.is_recording():
             outcome = _attempt_outcome(error)
             span.set_attribute("telemetrix.outcome", outcome.value)
-            if outcome is Outcome.FAILURE:
+            if error is not None and outcome is Outcome.FAILURE:
                 span.set_attribute("error.type", error_type(type(error)))
                 span.set_status(Status(StatusCode.ERROR))
         span.end()
@@ -192,7 +195,7 @@ class OpenTelemetryTraces(Subscriber):
 
     def on_event(self, event: events.Event) -> None:
         """Show retries and circuit transitions on the span they happened in."""
-        if not isinstance(event, (events.RetryScheduled, events.CircuitTransition)) or not self.is_listening():
+        if not self.is_listening():
             return
         span = trace.get_current_span()
         if not span.is_recording():
@@ -200,7 +203,7 @@ class OpenTelemetryTraces(Subscriber):
         if isinstance(event, events.CircuitTransition):
             name = f"circuit.{event.to_state.value}"
             span.add_event(name, _transition_attributes(event))
-        elif event.attempt <= MAX_RETRY_EVENTS:
+        elif isinstance(event, events.RetryScheduled) and event.attempt <= MAX_RETRY_EVENTS:
             span.add_event(
                 "retry.scheduled",
                 {
@@ -241,12 +244,11 @@ def _leave(token: object) -> None:
     if not isinstance(token, contextvars.Token):
         otel_context.detach(token)  # type: ignore[arg-type]
         return
-    try:
-        token.var.reset(token)
-    except (ValueError, RuntimeError):
-        # A coroutine that is closed in another context than it ran in takes its context with it; there is nothing to
-        # restore, and the API's detach would log an error for it.
-        pass
+    # A coroutine that is closed in another context than it ran in takes its context with it: there is nothing to
+    # restore, and the API's detach would log an error for it.
+    restorable = cast("contextvars.Token[object]", token)
+    with contextlib.suppress(ValueError, RuntimeError):
+        restorable.var.reset(restorable)
 
 
 def _attempt_outcome(error: BaseException | None) -> Outcome:
@@ -256,4 +258,4 @@ def _attempt_outcome(error: BaseException | None) -> Outcome:
 
 
 def _global_provider_is_set() -> bool:
-    return trace._TRACER_PROVIDER is not None  # noqa: SLF001
+    return trace._TRACER_PROVIDER is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
