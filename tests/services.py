@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,18 +75,27 @@ def fetch(port: int, path: str, *, accept: str = "*/*") -> tuple[int, str]:
 def run_python(
     code: str, *arguments: str, env: Mapping[str, str] | None = None, within: float = 30.0, options: Sequence[str] = ()
 ) -> Any:
-    """Run code in a fresh interpreter, warnings as errors; what it printed, read as JSON."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+    """Run code in a fresh interpreter, warnings as errors; what it printed, read as JSON.
+
+    When its time is up, its whole process group ends, so that nothing it forked lives on.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
         [sys.executable, "-W", "error", *options, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=within,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.stderr == ""
-    return json.loads(done.stdout)
+    try:
+        out, err = process.communicate(timeout=within)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    assert process.returncode == 0, f"exit code {process.returncode}\n{out}\n{err}"
+    assert err == ""
+    return json.loads(out)
 
 
 class Prometheus:
@@ -113,7 +123,7 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, target_port: int) -> Iterator[Prometheus]:
+def prometheus(folder: Path, target_port: int) -> Generator[Prometheus]:
     """A Prometheus that scrapes `target_port` every second and keeps exemplars."""
     binary = program("prometheus", "prometheus")
     config = folder / "prometheus.yml"
@@ -200,7 +210,7 @@ class OtlpReceiver:
 
 
 @contextmanager
-def otlp_receiver() -> Iterator[OtlpReceiver]:
+def otlp_receiver() -> Generator[OtlpReceiver]:
     """An `OtlpReceiver` that listens for the length of the block."""
 
     class Handler(BaseHTTPRequestHandler):

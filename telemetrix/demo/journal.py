@@ -77,7 +77,7 @@ def _told(event: CircuitTransition) -> str:
     error = "nothing" if event.last_error_type is None else event.last_error_type.__qualname__
     match event.to_state, event.reason:
         case CircuitState.OPEN, TransitionReason.FAILURE_THRESHOLD:
-            return f"opened after {event.failures} failures in a row, the last a {error}"
+            return f"opened after {event.failures} failures in a row, the last: {error}"
         case CircuitState.OPEN, TransitionReason.PROBE_FAILED:
             return f"opened again, its probe failed: {error}"
         case CircuitState.HALF_OPEN, _:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-STOP_SECONDS: Final = 1.5
+STOP_SECONDS: Final = 1.0
 """How long the last spans may take."""
 
 

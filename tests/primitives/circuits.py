@@ -69,7 +69,8 @@ FORMS: Final = (decorated, called, entered, async_decorated, async_called, async
 
 
 def make(threshold: int = 3, recovery: float = 30.0, **settings: Any) -> CircuitBreaker:
-    return CircuitBreaker(threshold, recovery, **{"expected_exception": ConnectionError, "name": "circuit", **settings})
+    defaults: dict[str, Any] = {"expected_exception": ConnectionError, "name": "circuit"}
+    return CircuitBreaker(threshold, recovery, **{**defaults, **settings})
 
 
 def caught_from(call: Callable[[], object]) -> BaseException:

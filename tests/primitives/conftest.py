@@ -19,7 +19,9 @@ from telemetrix.events import (
     StaleResultDropped,
     SubscriberFailed,
 )
+from telemetrix.testing import CapturedTelemetry
 from tests.primitives.circuits import FORMS, Via
+from tests.primitives.tally import Tally, spans_only
 
 
 class Watcher(Subscriber):
@@ -40,6 +42,33 @@ def each_path(request: pytest.FixtureRequest) -> Iterator[None]:
         else:
             assert default_bus.watch is None
         yield
+
+
+@pytest.fixture
+def spans() -> Iterator[CapturedTelemetry]:
+    """The spans of the test, and nothing else."""
+    with spans_only() as captured:
+        yield captured
+
+
+@pytest.fixture
+def tally() -> Iterator[Tally]:
+    """What happened in the test, on whichever path it takes."""
+    with default_bus.subscribe(subscriber := Tally()):
+        yield subscriber
+
+
+@pytest.fixture(params=["unwatched", "watched"])
+def seen(request: pytest.FixtureRequest, tally: Tally) -> Iterator[Tally]:
+    """What happened in the test, on each of the two paths; spans make the watched one."""
+    telemetrix.configure(tracing=False)
+    with ExitStack() as stack:
+        stack.callback(telemetrix.configure, tracing=True)
+        if request.param == "watched":
+            stack.enter_context(spans_only())
+        else:
+            assert default_bus.watch is None
+        yield tally
 
 
 @pytest.fixture

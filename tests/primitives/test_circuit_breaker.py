@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from telemetrix import (
@@ -137,6 +136,16 @@ def test_breaker__probe_succeeds__closes(via: Via, later: Callable[[float], None
     assert via(breaker, Script(["back"])) == "back"
     assert (breaker.state, breaker.failure_count) == (CLOSED, 0)
     assert [type(event) for event in heard] == [CircuitOpened, CircuitHalfOpened, ProbeFinished, CircuitClosed]
+
+
+def test_breaker__recovered__counts_and_opens_again(via: Via, later: Callable[[float], None]) -> None:
+    breaker = make(2, 30.0)
+    for _ in range(3):
+        fail(breaker, 2, via)
+        assert breaker.state is OPEN
+        later(31.0)
+        assert via(breaker, Script(["back"])) == "back"
+        assert breaker.state is CLOSED
 
 
 def test_breaker__probe_fails__opens_for_another_recovery_timeout(

@@ -479,10 +479,12 @@ class LargeError(ConnectionError):
     """One that can be referred to weakly."""
 
 
-def test_breaker__block_is_left_by_an_error__keeps_nothing_of_it_in_the_context() -> None:
-    def run() -> weakref.ref[BaseException]:
-        return weakref.ref(caught_from(lambda: entered(make(100, name="block"), Script([LargeError]))))
+def test_breaker__block_is_left_by_an_error__keeps_nothing_in_the_context() -> None:
+    def run() -> list[weakref.ref[Any]]:
+        breaker = make(100, name="block")
+        error = caught_from(lambda: entered(breaker, Script([LargeError])))
+        return [weakref.ref(breaker), weakref.ref(error)]
 
-    reference = run()
+    references = run()
     gc.collect()
-    assert reference() is None
+    assert [reference() for reference in references] == [None, None]

@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import re
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -16,7 +16,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-import telemetrix
 from telemetrix import (
     CircuitBreaker,
     CircuitOpenError,
@@ -27,31 +26,15 @@ from telemetrix import (
     retry,
     timeout,
 )
-from telemetrix.bus import default_bus
 from telemetrix.context import deadline_scope
 from telemetrix.events import RetryGaveUp, RetryRecovered, RetryScheduled, SubscriberFailed
-from telemetrix.testing import CapturedTelemetry, Script, VirtualClock, capture, virtual_clock
+from telemetrix.testing import CapturedTelemetry, Script, VirtualClock, virtual_clock
+from tests.primitives.tally import Tally
 
 Run = Callable[[Callable[[Any], Any], Callable[[], Any]], Any]
 """Guards a function that does what the second argument does, with the decorator that is the first, and calls it."""
 
 INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
-
-
-@pytest.fixture(params=["unwatched", "watched"])
-def seen(request: pytest.FixtureRequest) -> Iterator[CapturedTelemetry]:
-    """The telemetry of the test, on each of the two ways through a wrapper: nobody watches calls live, or spans do."""
-    if request.param == "watched":
-        with capture() as captured:
-            yield captured
-        return
-    telemetrix.configure(tracing=False)
-    try:
-        with capture(spans=None) as captured:
-            assert default_bus.watch is None
-            yield captured
-    finally:
-        telemetrix.configure(tracing=True)
 
 
 @pytest.fixture
@@ -101,17 +84,17 @@ def caught_from(call: Callable[[], object]) -> BaseException:
 # What comes back
 
 
-def test_retry__first_attempt_succeeds__returns_its_result(run: Run, seen: CapturedTelemetry) -> None:
+def test_retry__first_attempt_succeeds__returns_its_result(run: Run, seen: Tally) -> None:
     script = Script(["paid"])
     assert run(retry(3, 1.0, name="pay"), script) == "paid"
     assert script.calls == 1
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="success", reason="first_try") == 1
-    assert seen.metric("telemetrix_attempts_total", operation="pay") == 1
+    assert seen.count("pay", "success", "first_try") == 1
+    assert seen.attempts("pay") == 1
     assert seen.events == []
 
 
 def test_retry__third_attempt_succeeds__waits_twice_and_returns_its_result(
-    run: Run, seen: CapturedTelemetry, sleeps: list[float]
+    run: Run, seen: Tally, sleeps: list[float]
 ) -> None:
     script = Script([ConnectionError, TimeoutError, "paid"])
     assert run(retry(5, 2.0, strategy=RetryStrategy.LINEAR, name="pay"), script) == "paid"
@@ -122,21 +105,20 @@ def test_retry__third_attempt_succeeds__waits_twice_and_returns_its_result(
         (2, 4.0, TimeoutError),
     ]
     assert [(e.operation, e.attempts) for e in seen.of(RetryRecovered)] == [("pay", 3)]
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="success", reason="recovered") == 1
-    assert seen.metric("telemetrix_attempts_total", operation="pay", outcome="failure") == 2
-    assert seen.metric("telemetrix_retry_delay_seconds_sum", operation="pay") == 6.0
+    assert seen.count("pay", "success", "recovered") == 1
+    assert [(call.attempts, call.errors, call.waits) for call in seen.calls] == [
+        (3, [ConnectionError, TimeoutError], [2.0, 4.0])
+    ]
 
 
-def test_retry__attempts_used_up__raises_the_last_exception_itself(
-    run: Run, seen: CapturedTelemetry, sleeps: list[float]
-) -> None:
+def test_retry__attempts_used_up__raises_the_last_exception_itself(run: Run, seen: Tally, sleeps: list[float]) -> None:
     errors = [ConnectionError("first"), ConnectionError("second"), ConnectionError("third")]
     caught = caught_from(lambda: run(retry(3, 1.0, strategy=RetryStrategy.FIXED, name="pay"), Script(errors)))
     assert caught is errors[2]
     assert sleeps == [1.0, 1.0]
     assert [(e.attempts, e.reason, e.error_type) for e in seen.of(RetryGaveUp)] == [(3, "exhausted", ConnectionError)]
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="failure", reason="exhausted") == 1
-    assert seen.metric("telemetrix_errors_total", operation="pay", error_type="ConnectionError") == 3
+    assert seen.count("pay", "failure", "exhausted") == 1
+    assert [call.errors for call in seen.calls] == [[ConnectionError] * 3]
 
 
 @pytest.mark.usefixtures("each_path", "sleeps")
@@ -220,18 +202,16 @@ def test_retry__exhausted_calls__leave_no_cyclic_garbage() -> None:
 # What is retried
 
 
-def test_retry__exception_of_another_class__comes_back_at_once_without_a_note(
-    run: Run, seen: CapturedTelemetry
-) -> None:
+def test_retry__exception_of_another_class__comes_back_at_once_without_a_note(run: Run, seen: Tally) -> None:
     script = Script([ValueError("broken")])
     error = caught_from(lambda: run(retry(3, 1.0, exceptions=(ConnectionError, TimeoutError), name="pay"), script))
     assert script.calls == 1
     assert not hasattr(error, "__notes__")
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="failure", reason="not_retryable") == 1
+    assert seen.count("pay", "failure", "not_retryable") == 1
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_retry__second_failure_of_another_class__stops_and_says_so(run: Run, seen: CapturedTelemetry) -> None:
+def test_retry__second_failure_of_another_class__stops_and_says_so(run: Run, seen: Tally) -> None:
     script = Script([ConnectionError, ValueError("broken")])
     error = caught_from(lambda: run(retry(5, 1.0, exceptions=ConnectionError, name="pay"), script))
     assert script.calls == 2
@@ -241,31 +221,31 @@ def test_retry__second_failure_of_another_class__stops_and_says_so(run: Run, see
 
 
 @pytest.mark.parametrize("kind", INTERRUPTIONS)
-def test_retry__interruption__is_never_retried(kind: type[BaseException], seen: CapturedTelemetry) -> None:
+def test_retry__interruption__is_never_retried(kind: type[BaseException], seen: Tally) -> None:
     script = Script([kind])
     assert isinstance(caught_from(retry(3, 1.0, name="pay")(script)), kind)
     assert script.calls == 1
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="cancelled", reason="cancelled") == 1
+    assert seen.count("pay", "cancelled", "cancelled") == 1
     assert seen.events == []
 
 
 @pytest.mark.parametrize("kind", INTERRUPTIONS)
 def test_async_retry__interruption_in_the_second_attempt__is_never_retried(
-    kind: type[BaseException], seen: CapturedTelemetry
+    kind: type[BaseException], seen: Tally
 ) -> None:
     script = Script([ValueError, kind])
     call = retry(3, 0, name="pay")(script.acall)()
     assert isinstance(caught_from(lambda: call.send(None)), kind)
     assert script.calls == 2
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="cancelled", reason="cancelled") == 1
-    assert seen.metric("telemetrix_attempts_total", operation="pay", outcome="cancelled") == 1
+    assert seen.count("pay", "cancelled", "cancelled") == 1
+    assert [(call.attempts, call.errors) for call in seen.calls] == [(2, [ValueError])]
 
 
-def test_retry__open_circuit__is_not_retried(run: Run, seen: CapturedTelemetry) -> None:
+def test_retry__open_circuit__is_not_retried(run: Run, seen: Tally) -> None:
     script = Script([CircuitOpenError("payments")])
     assert isinstance(caught_from(lambda: run(retry(3, 0, name="pay"), script)), CircuitOpenError)
     assert script.calls == 1
-    assert seen.metric("telemetrix_calls_total", operation="pay", reason="not_retryable") == 1
+    assert seen.count("pay", reason="not_retryable") == 1
 
 
 @pytest.mark.usefixtures("each_path")
@@ -398,7 +378,7 @@ def test_retry__events_under_a_virtual_clock__carry_the_moments(
 
 
 def test_on_retry__each_failure_that_is_retried__is_called_with_exception_and_attempt_before_the_wait(
-    run: Run, seen: CapturedTelemetry, sleeps: list[float]
+    run: Run, seen: Tally, sleeps: list[float]
 ) -> None:
     errors = [ValueError("1"), ValueError("2"), ValueError("3")]
     heard: list[tuple[BaseException, int, int]] = []
@@ -411,19 +391,18 @@ def test_on_retry__each_failure_that_is_retried__is_called_with_exception_and_at
 
 
 def test_on_retry__raises__is_counted_and_changes_nothing(
-    run: Run, seen: CapturedTelemetry, caplog: pytest.LogCaptureFixture
+    run: Run, seen: Tally, caplog: pytest.LogCaptureFixture
 ) -> None:
     def on_retry(exception: BaseException, attempt: int) -> None:
         raise RuntimeError("the callback is broken")
 
     assert run(retry(3, 0, on_retry=on_retry), Script([ValueError, ValueError, "paid"])) == "paid"
     assert [(e.subscriber, e.error_type) for e in seen.of(SubscriberFailed)] == [("on_retry", RuntimeError)] * 2
-    assert seen.metric("telemetrix_bus_subscriber_errors_total", subscriber="on_retry") == 2
     assert "the callback is broken" not in caplog.text
 
 
 @pytest.mark.xfail(strict=True, reason="retry.py: a call whose on_retry is interrupted is never finished")
-def test_on_retry__is_interrupted__ends_the_call_and_its_spans(run: Run, seen: CapturedTelemetry) -> None:
+def test_on_retry__is_interrupted__ends_the_call_and_its_spans(run: Run, seen: Tally) -> None:
     def on_retry(exception: BaseException, attempt: int) -> None:
         raise KeyboardInterrupt
 
@@ -431,7 +410,7 @@ def test_on_retry__is_interrupted__ends_the_call_and_its_spans(run: Run, seen: C
     guarded = partial(run, retry(3, 0, on_retry=on_retry, name="pay"), Script([ValueError]))
     caught = caught_from(lambda: copy_context().run(guarded))
     assert isinstance(caught, KeyboardInterrupt)
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="cancelled") == 1
+    assert seen.count("pay", "cancelled") == 1
 
 
 # How it is written
@@ -535,17 +514,17 @@ def test_retry__coroutine_function_as_on_retry__is_refused() -> None:
         retry(on_retry=on_retry)
 
 
-def test_retry__without_a_name__is_called_after_the_function(telemetrix_capture: CapturedTelemetry) -> None:
+def test_retry__without_a_name__is_called_after_the_function(spans: CapturedTelemetry) -> None:
     retry(3, 0)(plain)(1)
     name = f"{plain.__module__}.plain"
-    assert telemetrix_capture.span_tree() == [f"retry {name}", f"  attempt {name}"]
+    assert spans.span_tree() == [f"retry {name}", f"  attempt {name}"]
 
 
 # Cancellation
 
 
 @pytest.mark.anyio
-async def test_async_retry__cancelled_during_an_attempt__is_not_retried(telemetrix_capture: CapturedTelemetry) -> None:
+async def test_async_retry__cancelled_during_an_attempt__is_not_retried(spans: CapturedTelemetry, tally: Tally) -> None:
     script = Script([None])
     started = anyio.Event()
 
@@ -560,12 +539,12 @@ async def test_async_retry__cancelled_during_an_attempt__is_not_retried(telemetr
         await started.wait()
         tasks.cancel_scope.cancel()
     assert script.calls == 1
-    assert telemetrix_capture.metric("telemetrix_calls_total", operation="pay", outcome="cancelled") == 1
-    assert telemetrix_capture.span_tree() == ["retry pay", "  attempt pay"]
+    assert tally.count("pay", "cancelled") == 1
+    assert spans.span_tree() == ["retry pay", "  attempt pay"]
 
 
 @pytest.mark.anyio
-async def test_async_retry__cancelled_during_the_wait__ends_at_once(telemetrix_capture: CapturedTelemetry) -> None:
+async def test_async_retry__cancelled_during_the_wait__ends_at_once(spans: CapturedTelemetry, tally: Tally) -> None:
     script = Script([ValueError])
     failed = anyio.Event()
     with virtual_clock(autojump=False) as virtual:
@@ -575,11 +554,11 @@ async def test_async_retry__cancelled_during_the_wait__ends_at_once(telemetrix_c
             tasks.cancel_scope.cancel()
         assert virtual.monotonic() == 1000.0
     assert script.calls == 1
-    assert telemetrix_capture.metric("telemetrix_calls_total", operation="pay", outcome="cancelled") == 1
-    assert telemetrix_capture.span_tree() == ["retry pay", "  attempt pay"]
+    assert tally.count("pay", "cancelled") == 1
+    assert spans.span_tree() == ["retry pay", "  attempt pay"]
 
 
-def test_async_retry__coroutine_closed_while_it_runs__ends_the_call(seen: CapturedTelemetry) -> None:
+def test_async_retry__coroutine_closed_while_it_runs__ends_the_call(seen: Tally) -> None:
     @retry(3, 0, name="pay")
     async def guarded() -> None:
         await asyncio.sleep(0)
@@ -587,23 +566,21 @@ def test_async_retry__coroutine_closed_while_it_runs__ends_the_call(seen: Captur
     call: Coroutine[Any, Any, None] = guarded()
     call.send(None)
     call.close()
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="cancelled") == 1
+    assert seen.count("pay", "cancelled") == 1
 
 
-def test_retry__keyboard_interrupt_during_the_wait__ends_the_call(
-    seen: CapturedTelemetry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry__keyboard_interrupt_during_the_wait__ends_the_call(seen: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script([ValueError])
     monkeypatch.setattr(clock.SystemClock, "sleep", staticmethod(Script([KeyboardInterrupt])))
     assert isinstance(caught_from(retry(3, 1.0, name="pay")(script)), KeyboardInterrupt)
     assert script.calls == 1
-    assert seen.metric("telemetrix_calls_total", operation="pay", outcome="cancelled") == 1
+    assert seen.count("pay", "cancelled") == 1
 
 
 # Many at once
 
 
-def test_retry__50_threads_share_a_function__each_call_counts_its_own_attempts(seen: CapturedTelemetry) -> None:
+def test_retry__50_threads_share_a_function__each_call_counts_its_own_attempts(seen: Tally) -> None:
     # E7: elsewhere the statistics of concurrent calls are one another's.
     mine = threading.local()
     start = threading.Barrier(50)
@@ -634,9 +611,9 @@ def test_retry__50_threads_share_a_function__each_call_counts_its_own_attempts(s
     for thread in threads:
         thread.join(30)
     assert wrong == []
-    assert seen.metric("telemetrix_calls_total", operation="shared", reason="first_try") == 250
-    assert seen.metric("telemetrix_calls_total", operation="shared", reason="recovered") == 750
-    assert seen.metric("telemetrix_attempts_total", operation="shared") == 250 * (1 + 2 + 3 + 4)
+    assert seen.count("shared", reason="first_try") == 250
+    assert seen.count("shared", reason="recovered") == 750
+    assert seen.attempts("shared") == 250 * (1 + 2 + 3 + 4)
     assert len(seen.of(RetryScheduled)) == 250 * (1 + 2 + 3)
 
 

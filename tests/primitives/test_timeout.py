@@ -19,6 +19,7 @@ import pytest
 from telemetrix import OperationTimeout, clock, subscribe, timeout
 from telemetrix.errors import TelemetrixError
 from telemetrix.events import AbandonedWorkFinished, TimeoutExpired
+from telemetrix.primitives._workers import Job, WorkerPool
 from telemetrix.testing import CapturedTelemetry, Script, VirtualClock
 
 PATIENCE = 10
@@ -186,6 +187,33 @@ def test_timeout_late_end_is_told_in_the_context_of_the_call(hang: Hang) -> None
         assert seen.get(timeout=PATIENCE) == "of the call"
 
 
+class SlowPool(WorkerPool):
+    """Takes five seconds to start a thread."""
+
+    def __init__(self, virtual: VirtualClock) -> None:
+        super().__init__()
+        self._virtual = virtual
+
+    def submit(self, job: Job) -> None:
+        super().submit(job)
+        self._virtual.advance(5)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="timeout.run waits the whole limit from when it begins to wait: time that passed by then is not counted, "
+    "so a virtual clock that the worker moves before that never expires",
+)
+def test_timeout_time_that_passes_before_the_caller_waits_counts(
+    telemetrix_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telemetrix.primitives.timeout._workers", SlowPool(telemetrix_clock))
+    gate = threading.Event()
+    with pytest.raises(OperationTimeout):
+        timeout(seconds=5)(gate.wait)(0.2)
+    gate.set()
+
+
 def test_operation_timeout_survives_pickling_and_copying() -> None:
     error = OperationTimeout("op", 2.5, abandoned=True)
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
@@ -238,6 +266,8 @@ class InterruptedClock(VirtualClock):
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         raise KeyboardInterrupt
+
+    wait_until = wait
 
 
 def test_timeout_caller_is_interrupted_goes_at_once_and_the_work_is_counted_until_it_ends(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ class Case:
     """
 
     ending: Ending
-    run: Callable[[str], None]
+    run: Callable[[str], object]
     errors: tuple[str, ...] = ()
     attempts: tuple[Outcome, ...] = ()
     also: tuple[Ending, ...] = ()
@@ -82,7 +82,7 @@ def interrupted(*args: object) -> None:
 
 
 @contextlib.contextmanager
-def _deadline_in(seconds: float) -> Iterator[None]:
+def _deadline_in(seconds: float) -> Generator[None]:
     with context.deadline_scope(clock.current().monotonic() + seconds):
         yield
 

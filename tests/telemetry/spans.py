@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
 from telemetrix.testing import CapturedTelemetry
 
@@ -21,6 +21,23 @@ def named(captured: CapturedTelemetry, name: str) -> ReadableSpan:
 def all_named(captured: CapturedTelemetry, name: str) -> list[ReadableSpan]:
     """The spans of that name, in the order they began."""
     return sorted((span for span in captured.spans if span.name == name), key=lambda span: span.start_time or 0)
+
+
+def trace_id(span: ReadableSpan) -> str:
+    """Its trace, hexadecimal."""
+    assert span.context is not None
+    return format_trace_id(span.context.trace_id)
+
+
+def span_id(span: ReadableSpan) -> str:
+    """Its own id, hexadecimal."""
+    assert span.context is not None
+    return format_span_id(span.context.span_id)
+
+
+def parent_id(span: ReadableSpan) -> str | None:
+    """Its parent's id, hexadecimal."""
+    return None if span.parent is None else format_span_id(span.parent.span_id)
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:

@@ -8,16 +8,15 @@ from typing import NamedTuple
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import format_span_id, format_trace_id
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from telemetrix import CircuitBreaker, retry, subscribe
 from telemetrix.telemetry.metrics import PrometheusMetrics
 from telemetrix.telemetry.tracing import OpenTelemetryTraces
 from telemetrix.testing import CapturedTelemetry, Script, capture
 from tests.telemetry.endings import fails, function
+from tests.telemetry.exposition import openmetrics_families
+from tests.telemetry.spans import span_id, trace_id
 
 
 class Found(NamedTuple):
@@ -32,7 +31,7 @@ class Found(NamedTuple):
 def exemplars(registry: CollectorRegistry) -> list[Found]:
     return [
         Found(family.name, sample.labels, sample.exemplar.labels, sample.exemplar.value)
-        for family in text_string_to_metric_families(openmetrics(registry).decode())
+        for family in openmetrics_families(registry)
         for sample in family.samples
         if sample.exemplar
     ]
@@ -54,8 +53,8 @@ def test_exemplar__of_a_sampled_call__names_its_own_span(telemetrix_capture: Cap
     assert found.family == "telemetrix_call_duration_seconds"
     assert found.labels["operation"] == "ops.exemplar"
     assert found.exemplar == {
-        "trace_id": format_trace_id(span.context.trace_id),
-        "span_id": format_span_id(span.context.span_id),
+        "trace_id": trace_id(span),
+        "span_id": span_id(span),
     }
     assert found.value == telemetrix_capture.metric(
         "telemetrix_call_duration_seconds_sum", operation="ops.exemplar", outcome="success"
@@ -67,7 +66,7 @@ def test_exemplars__of_two_primitives_in_one_trace__name_each_its_span(telemetri
     with pytest.raises(ValueError, match="secret"):
         retry(2, 0)(CircuitBreaker()(body))()
     found = {one.labels["primitive"]: one.exemplar for one in exemplars(telemetrix_capture.registry)}
-    spans = {format_span_id(span.context.span_id): span for span in telemetrix_capture.spans}
+    spans = {span_id(span): span for span in telemetrix_capture.spans}
     assert {primitive: spans[exemplar["span_id"]].name for primitive, exemplar in found.items()} == {
         "retry": "retry ops.exemplar_both",
         "circuit_breaker": "circuit_breaker ops.exemplar_both",
@@ -105,6 +104,6 @@ def test_exemplar__of_a_call_merged_into_a_surrounding_span__names_that_span() -
         body = function("ops.exemplar_compact", Script([1]))
         retry(CircuitBreaker()(body))()
         found = {one.labels["primitive"]: one.exemplar["span_id"] for one in exemplars(captured.registry)}
-        spans = {format_span_id(span.context.span_id) for span in captured.spans}
+        spans = {span_id(span) for span in captured.spans}
         assert found.keys() == {"retry", "circuit_breaker"}
         assert set(found.values()) <= spans

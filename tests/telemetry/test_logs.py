@@ -18,6 +18,7 @@ from telemetrix import CircuitBreaker, OperationTimeout, RetryStrategy, configur
 from telemetrix.testing import CapturedTelemetry, Script, VirtualClock
 from tests.services import poll, run_python
 from tests.telemetry.endings import CASES, Case, fails, function
+from tests.telemetry.spans import span_id, trace_id
 
 ORDER = "ops.order"
 
@@ -44,9 +45,7 @@ def shown(lines: list[EventDict]) -> list[tuple[str, str]]:
 # What is logged
 
 
-def test_success__of_every_primitive__writes_nothing(
-    lines: list[EventDict], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_success__of_every_primitive__writes_nothing(lines: list[EventDict], caplog: pytest.LogCaptureFixture) -> None:
     for case in CASES:
         if case.ending[2] in {"first_try", "passed", "primary", "in_time", "complete"}:
             case()
@@ -149,7 +148,7 @@ def test_line__within_a_sampled_call__carries_the_ids_of_its_span(
     with pytest.raises(ValueError, match="secret"):
         retry(2, 1)(function(ORDER, fails))()
     (call,) = [span for span in telemetrix_capture.spans if span.name == "retry ops.order"]
-    ids = (trace.format_trace_id(call.context.trace_id), trace.format_span_id(call.context.span_id))
+    ids = (trace_id(call), span_id(call))
     assert [(line["trace_id"], line["span_id"]) for line in lines] == [ids, ids]
 
 

@@ -77,8 +77,10 @@ def test_opentelemetry__token_of_an_attached_context__can_be_reset_by_itself() -
 
 
 def test_opentelemetry__start_span_by_hand__records_no_exception_by_itself() -> None:
-    span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span(
-        "s", record_exception=False, set_status_on_exception=False
+    span = (
+        TracerProvider(shutdown_on_exit=False)
+        .get_tracer("t")
+        .start_span("s", record_exception=False, set_status_on_exception=False)
     )
     span.end()
     assert span.events == ()  # type: ignore[attr-defined]

@@ -6,12 +6,11 @@ import contextlib
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
-from opentelemetry.trace import format_trace_id
 from prometheus_client import generate_latest, start_http_server
 
 from telemetrix import CircuitBreaker, retry
@@ -19,6 +18,7 @@ from telemetrix.telemetry.catalog import CATALOG, QUESTIONS, Kind, Question
 from telemetrix.testing import CapturedTelemetry, Script, capture
 from tests.services import LOOPBACK, Prometheus, poll, program, prometheus
 from tests.telemetry.endings import CASES
+from tests.telemetry.spans import trace_id
 
 pytestmark = pytest.mark.service
 
@@ -70,7 +70,7 @@ class Workload:
                 self._pay()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """Have it work during the block."""
         self._thread.start()
         try:
@@ -123,7 +123,7 @@ def test_exemplars__of_a_real_workload__lead_to_its_traces(
     found = poll(
         lambda: server.exemplars(f'telemetrix_call_duration_seconds_bucket{{operation="{SERVICE}"}}'), every=0.2
     )
-    traces = {format_trace_id(span.context.trace_id) for span in captured.spans}
+    traces = {trace_id(span) for span in captured.spans}
     assert {labels["trace_id"] for labels in found} <= traces
     assert all(len(labels["span_id"]) == 16 for labels in found)
 

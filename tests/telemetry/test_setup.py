@@ -56,16 +56,16 @@ def state() -> tuple[object, ...]:
 )
 def test_configure__of_the_wrong_type__is_refused_by_name_and_changes_nothing(setting: str, value: object) -> None:
     before = state()
-    good: dict[str, Any] = {"metrics": False, "spans": "compact", "registry": CollectorRegistry()}
+    settings: dict[str, Any] = {"metrics": False, "spans": "compact", "registry": CollectorRegistry(), setting: value}
     with pytest.raises(TypeError, match=f"{setting}=.*is not allowed"):
-        configure(**{**good, setting: value})
+        configure(**settings)
     assert state() == before
 
 
 @pytest.mark.parametrize("value", ["", "ALL", "none", None, 1, True])
 def test_configure__unknown_span_detail__is_refused_and_changes_nothing(value: Any) -> None:
     before = state()
-    with pytest.raises((TypeError, ValueError), match="spans=.*'all' or 'compact'"):
+    with pytest.raises((TypeError, ValueError), match=r"spans=.*'all' or 'compact'"):
         configure(spans=value, metrics=False)
     assert state() == before
 

@@ -21,7 +21,7 @@ from telemetrix import (
 from telemetrix.telemetry.tracing import MAX_MESSAGE, MAX_RETRY_EVENTS, MAX_STACKTRACE
 from telemetrix.testing import CapturedTelemetry, Script, VirtualClock, capture
 from tests.telemetry.endings import CASES, Case, fails, function
-from tests.telemetry.spans import ERROR, UNSET, all_named, attributes, event_names, events, named
+from tests.telemetry.spans import ERROR, UNSET, all_named, attributes, event_names, events, named, span_id, trace_id
 
 ORDER = "ops.order"
 
@@ -68,7 +68,7 @@ def test_tree__all_primitives_nested__is_their_nesting(captured: CapturedTelemet
 
 
 def test_tree__batch__has_a_retry_per_item(captured: CapturedTelemetry) -> None:
-    batch_with_retry([1, 2], function(ORDER, Script([1])))
+    assert batch_with_retry([1, 2], function(ORDER, Script([1]))) == ([1, 1], [])
     assert captured.span_tree() == [
         "batch ops.order",
         "  retry ops.order",
@@ -102,7 +102,7 @@ def test_tree__user_span_around_and_inside__nests_in_both_directions(captured: C
     with tracer.start_as_current_span("request"):
         retry(function(ORDER, body))()
     assert captured.span_tree() == ["request", "  retry ops.order", "    attempt ops.order", "      query"]
-    assert len({span.context.trace_id for span in captured.spans}) == 1
+    assert len({trace_id(span) for span in captured.spans}) == 1
 
 
 def _provider_of(captured: CapturedTelemetry) -> TracerProvider:
@@ -132,8 +132,10 @@ def test_spans__of_any_case__have_our_scope_with_its_version(captured: CapturedT
 
 def test_span__while_the_function_runs__is_current(captured: CapturedTelemetry) -> None:
     seen = []
-    retry(2, 1)(function(ORDER, lambda: seen.append(trace.get_current_span().get_span_context().span_id)))()
-    assert seen == [named(captured, "attempt ops.order").context.span_id]
+    retry(2, 1)(
+        function(ORDER, lambda: seen.append(trace.format_span_id(trace.get_current_span().get_span_context().span_id)))
+    )()
+    assert seen == [span_id(named(captured, "attempt ops.order"))]
 
 
 def test_gap__between_two_attempts__is_not_inside_either(telemetrix_capture: CapturedTelemetry) -> None:
@@ -179,7 +181,7 @@ def test_attributes__breaker__name_the_circuit_and_its_state(
 ) -> None:
     breaker = CircuitBreaker(1, 30, name="attributes of a breaker")
     guarded = breaker(function(ORDER, Script([ValueError, 1])))
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError, match=r"^$"):
         guarded()
     with pytest.raises(CircuitOpenError):
         guarded()
@@ -307,13 +309,13 @@ def test_exception__details_asked_for_and_huge__are_capped() -> None:
     strict=True, reason="tracing.py: call_finished() ends the span only if _describe() did not raise; it stays open"
 )
 def test_exception__whose_text_cannot_be_made__still_ends_the_span_and_reaches_the_caller() -> None:
-    class Unprintable(Exception):
+    class UnprintableError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
     with capture(exception_details=True) as captured:
-        with pytest.raises(Unprintable):
-            retry(1)(function(ORDER, Script([Unprintable])))()
+        with pytest.raises(UnprintableError):
+            retry(1)(function(ORDER, Script([UnprintableError])))()
         assert captured.span_tree() == ["retry ops.order", "  attempt ops.order"]
 
 
@@ -345,7 +347,7 @@ def test_circuit_transition__during_a_call__is_an_event_on_its_span(
     breaker = CircuitBreaker(2, 30, name="transitions on spans")
     guarded = breaker(function(ORDER, Script([ValueError, ValueError, 1])))
     for _ in range(2):
-        with pytest.raises(ValueError, match=".*"):
+        with pytest.raises(ValueError, match=r"^$"):
             guarded()
     telemetrix_clock.advance(30)
     with _provider_of(captured).get_tracer("user").start_as_current_span("request"):
@@ -370,13 +372,15 @@ def test_circuit_transition__by_hand_outside_any_span__is_nowhere(captured: Capt
     assert captured.spans == []
 
 
-@pytest.mark.xfail(strict=True, reason="tracing.py: DESIGN §6 wants a probe linked to the trace that opened the circuit")
+@pytest.mark.xfail(
+    strict=True, reason="tracing.py: DESIGN §6 wants a probe linked to the trace that opened the circuit"
+)
 def test_probe__in_another_trace_than_the_opening__is_linked_to_it(captured: CapturedTelemetry) -> None:
     breaker = CircuitBreaker(1, name="linked probe")
     guarded = breaker(function(ORDER, Script([ValueError, 1])))
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError, match=r"^$"):
         guarded()
     breaker.state = CircuitState.HALF_OPEN
     guarded()
     opening, probe = all_named(captured, "circuit_breaker ops.order")
-    assert [link.context.trace_id for link in probe.links] == [opening.context.trace_id]
+    assert [trace.format_trace_id(link.context.trace_id) for link in probe.links] == [trace_id(opening)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Sequence
 
 import pytest
 from opentelemetry import context, trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
@@ -69,7 +70,7 @@ def test_compact__metrics_of_merged_primitives__are_counted_all_the_same() -> No
 
 @pytest.mark.xfail(
     strict=True,
-    reason="tracing.py: _merge() writes on the surrounding span even when it has ended; the SDK logs a warning each time",
+    reason="tracing.py: _merge() writes on the surrounding span even when it has ended, and the SDK logs a warning",
 )
 def test_compact__work_that_outlives_its_span__logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     go_on = threading.Event()
@@ -101,7 +102,9 @@ def test_unsampled__parent_decides__children_follow_it() -> None:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     seen: list[bool] = []
     with subscribe(OpenTelemetryTraces(provider)):
-        retry(1)(function(ORDER, lambda: seen.append(trace.get_current_span().get_span_context().trace_flags.sampled)))()
+        retry(1)(
+            function(ORDER, lambda: seen.append(trace.get_current_span().get_span_context().trace_flags.sampled))
+        )()
     assert seen == [False]
     assert exporter.get_finished_spans() == ()
 
@@ -111,7 +114,7 @@ def test_unsampled__parent_decides__children_follow_it() -> None:
 
 def test_suppressed__a_call__makes_no_span_and_counts(telemetrix_capture: CapturedTelemetry) -> None:
     guarded = retry(2, 0)(function("ops.suppressed", Script([ValueError, 1])))
-    token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003, SLF001
+    token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001
     try:
         guarded()
     finally:
@@ -131,7 +134,7 @@ def test_suppressed__within_a_span_of_the_users__leaves_that_span_alone(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     guarded = retry(2, 0)(function("ops.suppressed", Script([ValueError, 1])))
     with provider.get_tracer("user").start_as_current_span("request"):
-        token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003, SLF001
+        token = context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001
         try:
             guarded()
         finally:
@@ -145,8 +148,8 @@ def test_exporter__guarded_by_telemetrix_itself__does_not_trace_its_own_exports(
 
     class Exporter(SpanExporter):
         @retry(2, 0)
-        def export(self, spans: object) -> SpanExportResult:  # type: ignore[override]
-            exported.extend(span.name for span in spans)  # type: ignore[attr-defined]
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            exported.extend(span.name for span in spans)
             return SpanExportResult.SUCCESS
 
     provider = TracerProvider(shutdown_on_exit=False)
@@ -163,7 +166,7 @@ def test_global_provider__set_after_decorating_and_calling__traces_the_very_next
     seen = run_python("""
 import json, telemetrix
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from telemetrix.bus import default_bus
@@ -187,7 +190,7 @@ def test_global_provider__set_during_a_call__leaves_that_call_alone_and_hurts_no
     seen = run_python("""
 import json, telemetrix
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 exporter = InMemorySpanExporter()
@@ -235,8 +238,8 @@ def test_spans__of_a_provider_that_the_application_configured__are_as_ever_while
 
 @pytest.mark.xfail(
     strict=True,
-    reason="tracing.py: two tracing subscribers share `current span`: on_event() of both writes on the inner one (events"
-    " twice), and a parent can be the other one's span; keep the span of each in call.notes",
+    reason="tracing.py: two tracing subscribers share the current span: on_event() of both writes on the inner one"
+    " (events twice), and a parent can be the other one's span; keep the span of each in call.notes",
 )
 def test_capture__beside_a_provider_of_the_application__sees_the_same_tree_and_events(
     telemetrix_clock: VirtualClock,

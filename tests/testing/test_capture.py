@@ -39,7 +39,7 @@ def test_of__a_class__finds_its_subclasses_too(telemetrix_capture: CapturedTelem
 
 
 def test_capture__after_the_block__hears_nothing_more_and_keeps_what_it_has() -> None:
-    guarded = retry(name="captured after")(Script([1]))
+    guarded = retry(2, 0, name="captured after")(Script([1, ValueError, 1]))
     with capture() as captured:
         guarded()
     guarded()
@@ -47,6 +47,19 @@ def test_capture__after_the_block__hears_nothing_more_and_keeps_what_it_has() ->
     assert len(captured.spans) == 2
     assert captured.events == []
     assert captured.metric("telemetrix_calls_total", operation="captured after") == 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="metrics.py: PrometheusMetrics goes on folding the cells of operations when it has left the bus: it counts"
+    " uneventful successes and nothing else. Fold once and stop when the subscription is closed",
+)
+def test_capture__after_the_block__counts_no_further_success() -> None:
+    guarded = retry(name="captured success after")(Script([1]))
+    with capture(spans=None) as captured:
+        guarded()
+    guarded()
+    assert captured.metric("telemetrix_calls_total", operation="captured success after") == 1
 
 
 def test_capture__block_that_raises__leaves_no_subscriber_behind() -> None:
@@ -78,13 +91,8 @@ def test_metric__by_fewer_labels__is_the_sum(
     assert telemetrix_capture.metric("telemetrix_attempts_per_call_sum", operation="captured sum") == 3
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="testing/capture.py: a name that is no metric of ours gives 0, so a misspelt assertion of `== 0` passes",
-)
-def test_metric__that_does_not_exist__is_refused(telemetrix_capture: CapturedTelemetry) -> None:
-    with pytest.raises((KeyError, ValueError), match="telemetrix_call_total"):
-        telemetrix_capture.metric("telemetrix_call_total")
+def test_metric__without_samples__is_0(telemetrix_capture: CapturedTelemetry) -> None:
+    assert telemetrix_capture.metric("telemetrix_calls_total", operation="never heard of") == 0
 
 
 def test_span_tree__siblings_and_roots__are_in_the_order_they_began(telemetrix_capture: CapturedTelemetry) -> None:

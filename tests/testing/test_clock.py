@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import threading
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -39,7 +40,7 @@ def test_advance__by_seconds__moves_exactly_that_far() -> None:
 @pytest.mark.parametrize("seconds", [-1, -0.001, math.inf, -math.inf, math.nan])
 def test_advance__backwards_or_for_ever__is_refused_and_moves_nothing(seconds: float) -> None:
     virtual = VirtualClock(start=5)
-    with pytest.raises(ValueError, match="seconds=.*is not allowed"):
+    with pytest.raises(ValueError, match=r"seconds=.*is not allowed"):
         virtual.advance(seconds)
     assert virtual.monotonic() == 5
 
@@ -144,25 +145,53 @@ def test_wait__event_set__is_true_and_takes_no_time() -> None:
     assert virtual.monotonic() == 1000
 
 
-def test_wait__time_moved_past_the_limit_first__is_false() -> None:
-    virtual, event = VirtualClock(), threading.Event()
-    mover = threading.Thread(target=virtual.advance, args=(10,))
+class Moving(threading.Event):
+    """An event whose waiter finds that meanwhile the time has moved, and the event was set or not."""
+
+    def __init__(self, virtual: VirtualClock, seconds: float, *, then_set: bool) -> None:
+        super().__init__()
+        self._virtual = virtual
+        self._seconds = seconds
+        self._then_set = then_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._virtual.advance(self._seconds)
+        return self._then_set
+
+
+def test_wait__time_moved_to_the_limit_meanwhile__is_false() -> None:
+    virtual = VirtualClock()
+    assert not virtual.wait(Moving(virtual, 10, then_set=False), 10)
+
+
+def test_wait__time_moved_bit_by_bit__is_false_at_the_limit() -> None:
+    virtual = VirtualClock()
+    assert not virtual.wait(Moving(virtual, 2.5, then_set=False), 10)
+    assert virtual.monotonic() == 1010
+
+
+def test_wait__event_set_after_the_limit__is_false() -> None:
+    virtual = VirtualClock()
+    assert not virtual.wait(Moving(virtual, 11, then_set=True), 10)
+
+
+def test_wait__event_set_before_the_limit__is_true() -> None:
+    virtual = VirtualClock()
+    assert virtual.wait(Moving(virtual, 9, then_set=True), 10)
+
+
+def test_wait__another_thread_moving_the_time__is_false() -> None:
+    virtual, over = VirtualClock(), threading.Event()
+
+    def move() -> None:
+        while not over.is_set():
+            virtual.advance(1)
+
+    mover = threading.Thread(target=move)
     mover.start()
-    assert not virtual.wait(event, 10)
+    assert not virtual.wait(threading.Event(), 10)
+    over.set()
     mover.join(20)
-
-
-def test_wait__event_set_after_the_limit_on_the_same_thread__is_false() -> None:
-    virtual, event = VirtualClock(), threading.Event()
-
-    def late() -> None:
-        virtual.sleep(11)
-        event.set()
-
-    worker = threading.Thread(target=late)
-    worker.start()
-    assert not virtual.wait(event, 10)
-    worker.join(20)
 
 
 def test_wait__no_time_at_all__is_false() -> None:
@@ -209,14 +238,14 @@ async def test_cancel_scopes__nested__end_each_at_their_time() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="testing/clock.py: scopes that are gone stay in _scopes until their deadline; a long run with one clock grows",
+    reason="testing/clock.py: scopes that are gone stay in _scopes until their deadline: a list that grows",
 )
 @pytest.mark.anyio
 async def test_cancel_scopes__many_that_are_gone__are_forgotten() -> None:
     virtual = VirtualClock()
     for _ in range(100):
         with virtual.cancel_scope(10):
-            pass
+            await anyio.lowlevel.checkpoint()
     gc.collect()
     with virtual.cancel_scope(10):
         assert len(virtual._scopes) < 100  # noqa: SLF001
@@ -241,9 +270,27 @@ def test_circuit__time_moved_past_its_recovery__is_half_open(telemetrix_clock: V
     assert breaker.state == "half_open"
 
 
-def test_sync_timeout__function_that_sleeps_too_long__expires(telemetrix_clock: VirtualClock) -> None:
-    with pytest.raises(OperationTimeout):
-        timeout(10)(lambda: telemetrix_clock.sleep(11))()
+class Unhurried(VirtualClock):
+    """A clock of a caller that gets to its wait only when the worker is done, as happens with two threads."""
+
+    def wait(self, event: threading.Event, *limit: Any, **named: Any) -> bool:
+        event.wait(20)
+        return super().wait(event, *limit, **named)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="testing/clock.py, clock.py: wait() counts its seconds from when it is called, not from the call's start; a"
+    " worker that has moved the time before that is in time. Give wait() the moment, started_at + limit",
+)
+def test_sync_timeout__function_that_sleeps_too_long__expires_whichever_thread_is_faster() -> None:
+    virtual = Unhurried()
+    previous = clock.install(virtual)
+    try:
+        with pytest.raises(OperationTimeout):
+            timeout(10)(lambda: virtual.sleep(11))()
+    finally:
+        clock.install(previous)
 
 
 @pytest.mark.anyio

@@ -23,7 +23,7 @@ def test_script__results_and_errors__come_in_order_and_the_last_repeats() -> Non
 def test_script__last_is_an_error__raises_it_from_then_on() -> None:
     script = Script([ValueError])
     for _ in range(3):
-        with pytest.raises(ValueError, match="^$"):
+        with pytest.raises(ValueError, match=r"^$"):
             script()
 
 
@@ -56,7 +56,7 @@ def test_script__an_iterator__is_read_once_and_kept() -> None:
 async def test_acall__as_a_coroutine_function__goes_through_the_same_script() -> None:
     script = Script([1, ValueError, 2])
     assert await script.acall() == 1
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         await script.acall()
     assert script() == 2
 

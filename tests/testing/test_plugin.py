@@ -14,6 +14,7 @@ def test_plugin__entry_point__names_it() -> None:
     assert found.value == "telemetrix.testing.plugin"
 
 
+@pytest.mark.slow
 def test_fixtures__in_a_users_test_without_any_import__move_time_and_show_telemetry(
     pytester: pytest.Pytester,
 ) -> None:
@@ -46,12 +47,14 @@ def test_fixtures__in_a_users_test_without_any_import__move_time_and_show_teleme
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_fixtures__on_the_list__say_what_they_are(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--fixtures", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(["telemetrix_clock *", "    A virtual clock*"])
     result.stdout.fnmatch_lines(["telemetrix_capture *", "    The events, metrics and spans*"])
 
 
+@pytest.mark.slow
 def test_plugin__in_a_run_that_does_not_use_it__imports_no_sdk(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys
@@ -59,5 +62,5 @@ def test_plugin__in_a_run_that_does_not_use_it__imports_no_sdk(pytester: pytest.
         def test_nothing():
             assert "opentelemetry.sdk.trace" not in sys.modules
     """)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:logfire")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:anyio")
     result.assert_outcomes(passed=1)
