@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import benchmarks
 from benchmarks import instructions
 from benchmarks.cases import scrape
 from benchmarks.catalogue import catalogue, matching
@@ -49,7 +50,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter samples")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
     parser.add_argument(
@@ -59,7 +60,15 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--instructions", action="store_true", help="also count instructions (needs valgrind)")
     parser.add_argument("--seed", type=int, default=1, help="of the random order")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Said now, not after the minutes of measuring.
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        parser.error(f"--json {options.json}: there is no such folder")
+    try:
+        re.compile(options.only or "")
+    except re.error as error:
+        parser.error(f"--only {options.only}: {error}")
+    return options
 
 
 def _say(what: str) -> None:

@@ -140,14 +140,15 @@ def measure(cases: Sequence[Case], effort: Effort, seed: int) -> Outcome:
     calibrate(_CALIBRATION_CALLS)
     no_op: list[float] = []
     order = random.Random(seed)
-    # Or the collector walks what set-up left behind, in whichever sample happens to trigger it.
-    gc.collect()
-    gc.freeze()
     try:
         for _ in range(effort.rounds):
             order.shuffle(series)
             for one in series:
                 one.case.prepare()
+                # Garbage of other cases, and a heap that they grew, would change when this one's is
+                # collected and what that costs.
+                gc.collect()
+                gc.freeze()
                 before = calibrate(_CALIBRATION_CALLS)
                 elapsed = one.case.run(one.calls)
                 after = calibrate(_CALIBRATION_CALLS)
@@ -166,15 +167,16 @@ def measure(cases: Sequence[Case], effort: Effort, seed: int) -> Outcome:
 
 
 def _get_ready(case: Case, effort: Effort, left_out: list[str]) -> _Series | None:
-    case.prepare()
     try:
-        case.check()
-        return _Series(case, _calls_for(case, effort))
+        case.prepare()
+        try:
+            case.check()
+            return _Series(case, _calls_for(case, effort))
+        finally:
+            case.settle()
     except Exception as error:  # noqa: BLE001 - one case that does not work must not take the others along
         left_out.append(f"{case.key}: {type(error).__name__}: {error}")
         return None
-    finally:
-        case.settle()
 
 
 def _calls_for(case: Case, effort: Effort) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +53,7 @@ def drain() -> None:
 
 
 @contextmanager
-def recorded_spans() -> Iterator[Sequence[ReadableSpan]]:
+def recorded_spans() -> Generator[Sequence[ReadableSpan]]:
     """The spans that telemetrix made in the block, filled when it ends."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor

@@ -13,14 +13,15 @@ import logging
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from telemetrix import clock
 from telemetrix._core import checks
 from telemetrix._core.outcomes import Outcome, Primitive, Reason
-from telemetrix.calls import OTHER, Call, Operation, SuccessCells
+from telemetrix.calls import OTHER, Call, Operation
 from telemetrix.events import (
     Event,
     EventsDropped,
@@ -29,7 +30,7 @@ from telemetrix.events import (
     SubscriberFailed,
 )
 from telemetrix.locks import survive_fork
-from telemetrix.subscribers import CALL_HOOKS, FunctionSubscriber, QueuedSubscriber, Subscriber
+from telemetrix.subscribers import CALL_HOOKS, FunctionSubscriber, QueuedSubscriber, Subscriber, name_of
 
 EventTypes = tuple[type[Event], ...]
 
@@ -67,7 +68,7 @@ class EventBus:
 
     Attributes:
         watch: None when nobody listens to live calls; otherwise asked before each call whether somebody does now.
-        counting: whether anybody wants the totals.
+        counting: whether anybody listens at all, and calls are worth timing and counting.
     """
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ class EventBus:
         self._operations: dict[tuple[Primitive, str], Operation] = {}
         self._labels: dict[str, set[str]] = {}
         self._reported: set[str] = set()
-        self._delivering = threading.local()
+        self._delivering = _Delivering()
         self.max_label_values = MAX_LABEL_VALUES
         clock.on_change(self._rearrange)
 
@@ -100,8 +101,8 @@ class EventBus:
 
         Parameters:
             subscriber: a `Subscriber`, or a function that is called with each event.
-            to: the event classes to hear, subclasses included; None is the subscriber's own `event_types`, for a function
-                all events.
+            to: the event classes to hear, subclasses included; None is the subscriber's own `event_types`, or all
+                events for a function.
             queued: for a slow subscriber: deliver events and finished calls on a thread of its own, through a queue of
                 that many items; what does not fit is dropped and counted. None delivers at once, where it happened.
 
@@ -120,8 +121,8 @@ class EventBus:
         subscription = Subscription(self, subscriber, types)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
+            self._rearrange()
             retained = [event for event in self._retained.values() if isinstance(event, types)]
-        self._rearrange()
         for event in retained:
             self._deliver(subscriber, event)
         return subscription
@@ -131,23 +132,53 @@ class EventBus:
         with self._lock:
             known = subscription in self._subscriptions
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
-        self._rearrange()
-        if known and isinstance(subscription.subscriber, QueuedSubscriber):
-            subscription.subscriber.close()
+            self._rearrange()
+        if known:
+            try:
+                subscription.subscriber.detached()
+            except Exception as error:  # noqa: BLE001 - as any other hook
+                self._report(name_of(subscription.subscriber), error)
 
     def listens(self, kind: type[Event]) -> bool:
-        """Whether anybody hears this class of events; asked before building one."""
+        """Whether anybody wants this class of events just now; asked before building one."""
         routes = self._routes.get(kind)
-        return bool(self._route(kind) if routes is None else routes)
+        if routes is None:
+            routes = self._route(kind)
+        for subscriber in routes:
+            try:
+                if subscriber.wants(kind):
+                    return True
+            except Exception:  # noqa: BLE001 - it will raise again when it is told, and be reported then
+                return True
+        return False
 
     # Events
 
     def publish(self, event: Event) -> None:
-        """Deliver an event to everyone who listens for its class."""
+        """Deliver an event to everyone who listens for its class.
+
+        An event that is published while another one is being delivered on the same thread comes after it, so that every
+        subscriber hears both in the order they happened.
+        """
         kind = type(event)
         routes = self._routes.get(kind)
-        for subscriber in self._route(kind) if routes is None else routes:
-            self._deliver(subscriber, event)
+        if routes is None:
+            routes = self._route(kind)
+        if not routes:
+            return
+        delivering = self._delivering
+        if delivering.waiting is not None:
+            delivering.waiting.append(event)
+            return
+        delivering.waiting = waiting = deque((event,))
+        try:
+            while waiting:
+                event = waiting.popleft()
+                routes = self._routes.get(type(event))
+                for subscriber in self._route(type(event)) if routes is None else routes:
+                    self._deliver(subscriber, event)
+        finally:
+            delivering.waiting = None
 
     def retain(self, key: tuple[str, str], event: Event) -> bool:
         """Keep an event for subscribers that come later, one per key; whether the key is new."""
@@ -175,21 +206,21 @@ class EventBus:
             shared = self._operations.get((primitive, label))
             if label != name:
                 if shared is None:
-                    shared = Operation(primitive, OTHER, OTHER, None, SuccessCells())
+                    shared = Operation(primitive, OTHER, OTHER, None)
                     self._operations[primitive, OTHER] = shared
                     created = shared
                 else:
                     created = None
-                operation = Operation(primitive, name, OTHER, function, shared.successes)
+                operation = Operation(primitive, name, OTHER, function, shared)
             elif shared is None:
-                operation = created = Operation(primitive, name, name, function, SuccessCells())
+                operation = created = Operation(primitive, name, name, function)
                 self._operations[primitive, name] = operation
             else:
                 operation, created = shared, None
         if created is not None:
-            event = OperationRegistered(clock.current().monotonic(), created)
-            self.retain((primitive, created.label), event)
-            self.publish(event)
+            now = clock.current().monotonic()
+            self.retain((primitive, created.label), OperationRegistered(now, created, known=True))
+            self.publish(OperationRegistered(now, created, known=False))
         return operation
 
     def label(self, label: str, value: str) -> str:
@@ -206,17 +237,18 @@ class EventBus:
 
     # Calls
 
-    def begin(self, operation: Operation, now: float) -> Call:
+    def begin(self, operation: Operation, now: float, attributes: dict[str, str] | None = None) -> Call:
         """A call that is told live to everyone who listens to calls now."""
         call = Call(operation, now)
+        call.attributes = attributes
         watchers = self._watchers
         if watchers:
-            call.watchers = tuple(watcher for watcher in watchers if watcher.is_listening())
+            call.watchers = tuple(watcher for watcher in watchers if self._listens(watcher))
             for watcher in call.watchers:
                 try:
                     watcher.call_started(call)
                 except Exception as error:  # noqa: BLE001 - observing never breaks the observed
-                    self._report(watcher.name, error)
+                    self._report(name_of(watcher), error)
         return call
 
     def attempt_started(self, call: Call) -> None:
@@ -225,7 +257,7 @@ class EventBus:
             try:
                 watcher.attempt_started(call)
             except Exception as error:  # noqa: BLE001 - observing never breaks the observed
-                self._report(watcher.name, error)
+                self._report(name_of(watcher), error)
 
     def attempt_finished(self, call: Call, error: BaseException | None) -> None:
         """The attempt came to its end."""
@@ -233,7 +265,7 @@ class EventBus:
             try:
                 watcher.attempt_finished(call, error)
             except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
-                self._report(watcher.name, failure)
+                self._report(name_of(watcher), failure)
 
     def finish(
         self, call: Call, outcome: Outcome, reason: Reason, now: float, error: BaseException | None = None
@@ -248,14 +280,14 @@ class EventBus:
                 try:
                     watcher.call_finished(call)
                 except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
-                    self._report(watcher.name, failure)
+                    self._report(name_of(watcher), failure)
             call.error = None
             call.notes = None
         for recorder in self._recorders:
             try:
                 recorder.record(call)
             except Exception as failure:  # noqa: BLE001 - observing never breaks the observed
-                self._report(recorder.name, failure)
+                self._report(name_of(recorder), failure)
 
     # Inside
 
@@ -267,10 +299,21 @@ class EventBus:
         try:
             subscriber.on_event(event)
         except Exception as error:  # noqa: BLE001 - observing never breaks the observed
-            self._report(subscriber.name, error)
+            self._delivering.failure = isinstance(event, SubscriberFailed)
+            try:
+                self._report(name_of(subscriber), error)
+            finally:
+                self._delivering.failure = False
+
+    def _listens(self, watcher: Subscriber) -> bool:
+        try:
+            return watcher.is_listening()
+        except Exception as error:  # noqa: BLE001 - observing never breaks the observed
+            self._report(name_of(watcher), error)
+            return False
 
     def _drop(self, name: str, count: int) -> None:
-        self.publish(EventsDropped(clock.current().monotonic(), name, count))
+        self.publish(EventsDropped(clock.current().monotonic(), self.label("subscriber", name), count))
 
     def _report(self, name: str, error: Exception) -> None:
         if name not in self._reported:
@@ -284,13 +327,10 @@ class EventBus:
                 frame.filename,
                 frame.lineno,
             )
-        if getattr(self._delivering, "failure", False):
-            return  # a subscriber that fails on hearing of a failure must not start a loop
-        self._delivering.failure = True
-        try:
-            self.publish(SubscriberFailed(clock.current().monotonic(), name, type(error)))
-        finally:
-            self._delivering.failure = False
+        # Not for a failure on hearing of a failure: that would start a loop.
+        if not self._delivering.failure:
+            label = self.label("subscriber", name)
+            self.publish(SubscriberFailed(clock.current().monotonic(), label, type(error)))
 
     def _route(self, kind: type[Event]) -> tuple[Subscriber, ...]:
         with self._lock:
@@ -309,7 +349,7 @@ class EventBus:
             self._routes = {}
             self._watchers = tuple(s for s in subscribers if any(s.hears(hook) for hook in CALL_HOOKS))
             self._recorders = tuple(s for s in subscribers if s.hears("record"))
-            self.counting = bool(self._recorders)
+            self.counting = bool(self._subscriptions)
             self.watch = self._watch()
 
     def _watch(self) -> Callable[[], bool] | None:
@@ -320,14 +360,23 @@ class EventBus:
             return _always
         if any(not watcher.hears("is_listening") for watcher in self._watchers):
             return _always
-        asked = [watcher.is_listening for watcher in self._watchers]
-        if not asked:
+        watchers = self._watchers
+        if not watchers:
             return None
-        return asked[0] if len(asked) == 1 else lambda: any(ask() for ask in asked)
+        if len(watchers) == 1 and watchers[0].never_raises:
+            return watchers[0].is_listening
+        return lambda: any(self._listens(watcher) for watcher in watchers)
 
 
-def _event_types(given: object) -> EventTypes:
-    kinds = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
+class _Delivering(threading.local):
+    """What one thread is delivering just now."""
+
+    waiting: deque[Event] | None = None
+    failure = False
+
+
+def _event_types(given: Any) -> EventTypes:
+    kinds = checks.as_tuple(given)
     if not kinds or not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
         raise checks.refuse_type("to", given, "an event class or a non-empty tuple of them")
     return kinds

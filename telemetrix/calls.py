@@ -37,18 +37,25 @@ class Operation:
         label: the same, or `other` when there are too many names for a label.
         function: `module.qualname` of the guarded function; None if there is none.
         successes: the uneventful successes that were counted in place.
+        rejections: a cell with the rejections by an open circuit, which are counted in place too.
     """
 
-    __slots__ = ("function", "label", "name", "primitive", "successes")
+    __slots__ = ("function", "label", "name", "primitive", "rejections", "successes")
 
     def __init__(
-        self, primitive: Primitive, name: str, label: str, function: str | None, successes: SuccessCells
+        self,
+        primitive: Primitive,
+        name: str,
+        label: str,
+        function: str | None,
+        shared: Operation | None = None,
     ) -> None:
         self.primitive = primitive
         self.name = name
         self.label = label
         self.function = function
-        self.successes = successes
+        self.successes: SuccessCells = shared.successes if shared else SuccessCells()
+        self.rejections: list[int] = shared.rejections if shared else [0]
 
     def __repr__(self) -> str:
         return f"<Operation {self.primitive} {self.name}>"

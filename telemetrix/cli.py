@@ -29,8 +29,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"telemetrix {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="watch real calls fail, retry, trip a circuit and recover")
-    demo.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: at Ctrl-C)")
-    demo.add_argument("--port", type=int, metavar="P", help="port of the order service and its /metrics")
+    demo.add_argument(
+        "--seconds",
+        type=float,
+        metavar="N",
+        help="end after N seconds; from 8 on, everything is seen (default: at Ctrl-C)",
+    )
+    demo.add_argument(
+        "--port",
+        type=int,
+        metavar="P",
+        help="port of the order service and its /metrics; 0 is any free one (default: 8642)",
+    )
     docs = commands.add_parser("docs", help="write docs/metrics.md from the metric catalogue")
     docs.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="where to write it (default: docs)")
     docs.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")

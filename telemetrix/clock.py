@@ -48,7 +48,7 @@ class SystemClock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Block until the event is set or the time has passed."""
         # Longer waits than this overflow the platform's lock timeout.
-        return event.wait(min(seconds, threading.TIMEOUT_MAX))
+        return event.wait(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
 
     def cancel_scope(self, seconds: float) -> anyio.CancelScope:
         """A scope with a deadline on the event loop's own clock."""

@@ -11,6 +11,8 @@ Settings that are out of range are `ValueError`, of the wrong type `TypeError`, 
 
 from __future__ import annotations
 
+from telemetrix._core.units import seconds_text
+
 
 class TelemetrixError(Exception):
     """The root of every exception that telemetrix raises by itself."""
@@ -47,8 +49,10 @@ class CircuitOpenError(CallRejectedError):
         retry_after: float | None = None,
         last_error_type: type[BaseException] | None = None,
     ) -> None:
-        super().__init__(name, retry_after)
-        self.args = (name, state, retry_after, last_error_type)
+        # Set here instead of by super(): an open circuit raises this in bulk.
+        Exception.__init__(self, name, state, retry_after, last_error_type)
+        self.name = name
+        self.retry_after = retry_after
         self.state = state
         self.last_error_type = last_error_type
 
@@ -58,7 +62,7 @@ class CircuitOpenError(CallRejectedError):
         if self.state != "open":
             text += " while a probe is under way"
         if self.retry_after is not None:
-            text += f"; retry after {self.retry_after:.3g} s"
+            text += f"; retry after {seconds_text(self.retry_after)}"
         if self.last_error_type is not None:
             text += f"; last failure: {self.last_error_type.__qualname__}"
         return text
@@ -71,20 +75,24 @@ class OperationTimeout(TelemetrixError, TimeoutError):  # noqa: N818 - reads as 
         operation: what was guarded.
         seconds: the limit that was in force, seconds.
         abandoned: whether the function still runs on a thread that nobody waits for (sync only; async is cancelled).
+        started: whether the function ran at all; not if an enclosing deadline had passed before.
     """
 
-    def __init__(self, operation: str, seconds: float, *, abandoned: bool = False) -> None:
+    def __init__(self, operation: str, seconds: float, *, abandoned: bool = False, started: bool = True) -> None:
         # One argument only: with two, OSError would take them for errno and strerror.
         super().__init__(operation)
         self.operation = operation
         self.seconds = seconds
         self.abandoned = abandoned
+        self.started = started
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.operation, self.seconds), {"abandoned": self.abandoned})
+        return (type(self), (self.operation, self.seconds), vars(self))
 
     def __str__(self) -> str:
-        text = f"{self.operation} did not finish within {self.seconds:.3g} s"
+        if not self.started:
+            return f"{self.operation} was not started: the time of an enclosing timeout was up"
+        text = f"{self.operation} did not finish within {seconds_text(self.seconds)}"
         if self.abandoned:
             text += "; its work goes on in an abandoned thread"
         return text
@@ -99,4 +107,4 @@ class MissingExtraError(TelemetrixError, ImportError):
         self.extra = extra
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.part, self.extra))
+        return (type(self), (self.part, self.extra), vars(self))

@@ -61,12 +61,16 @@ class RetryGaveUp(Event):
 
 @dataclass(slots=True)
 class CircuitRegistered(Event):
-    """A circuit exists, or (to a late subscriber) exists already, in `state` since `since`."""
+    """A circuit is in `state` since `since`; told when it is made, to late subscribers, and when it is set by hand.
+
+    `generation` grows with each change of a circuit; of two events, the one with the greater number is the later one.
+    """
 
     circuit: str
     state: CircuitState
     since: float
     recovery_timeout: float
+    generation: int
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class CircuitTransition(Event):
     failure_threshold: int
     recovery_timeout: float
     last_error_type: type[BaseException] | None
+    generation: int
 
 
 @dataclass(slots=True)
@@ -187,9 +192,10 @@ class BatchItemFinished(Event):
 
 @dataclass(slots=True)
 class OperationRegistered(Event):
-    """A primitive guards something under this name, or (to a late subscriber) does so already."""
+    """A primitive guards something under this name, or (to a late subscriber: `known`) does so already."""
 
     operation: Operation
+    known: bool
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from telemetrix.calls import Call
-from telemetrix.events import Event
+from telemetrix.calls import Call, CallWatcher
+from telemetrix.events import Event, EventsDropped
 from telemetrix.locks import survive_fork
 
 
@@ -25,6 +25,9 @@ class Subscriber:
 
     event_types: tuple[type[Event], ...] = (Event,)
     """The event classes that `on_event` is to hear, subclasses included."""
+
+    never_raises: bool = False
+    """Whether `is_listening` can be asked without a guard around it, as the fast path does."""
 
     @property
     def name(self) -> str:
@@ -57,8 +60,24 @@ class Subscriber:
     def on_event(self, event: Event) -> None:
         """Something happened."""
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether an event of this class would be of use just now; asked before one is built in bulk."""
+        del kind
+        return True
+
+    def detached(self) -> None:
+        """It was taken off the bus and hears nothing more."""
+
 
 CALL_HOOKS: Final = ("call_started", "attempt_started", "attempt_finished", "call_finished")
+
+
+def name_of(subscriber: CallWatcher) -> str:
+    """A subscriber's name, whatever asking for it does."""
+    try:
+        return subscriber.name
+    except Exception:  # noqa: BLE001 - observing never breaks the observed
+        return type(subscriber).__name__
 
 
 class FunctionSubscriber(Subscriber):
@@ -122,7 +141,13 @@ class QueuedSubscriber(Subscriber):
 
     def on_event(self, event: Event) -> None:
         """Queue it."""
+        if isinstance(event, EventsDropped) and event.subscriber == self.name:
+            return  # its own loss would only fill the queue again
         self._put(self._target.on_event, event)
+
+    def detached(self) -> None:
+        """Deliver what is waiting."""
+        self.close()
 
     def close(self, timeout: float = 5.0) -> None:
         """Deliver what is waiting, for no longer than `timeout` seconds, and end the thread."""

@@ -50,14 +50,8 @@ def test_error__is_pickled_or_copied__keeps_class_text_and_attributes(
     "error",
     [
         CircuitOpenError("payments"),
-        pytest.param(
-            OperationTimeout("pay", 3.0),
-            marks=pytest.mark.xfail(strict=True, reason="errors.py: OperationTimeout.__reduce__ drops __notes__"),
-        ),
-        pytest.param(
-            MissingExtraError("the demo", "demo"),
-            marks=pytest.mark.xfail(strict=True, reason="errors.py: MissingExtraError.__reduce__ drops __notes__"),
-        ),
+        OperationTimeout("pay", 3.0),
+        MissingExtraError("the demo", "demo"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -95,7 +89,6 @@ def test_error__text__says_what_happened_and_what_to_do(error: TelemetrixError, 
     assert str(error) == text
 
 
-@pytest.mark.xfail(strict=True, reason="errors.py: `:.3g` writes an hour as 3.6e+03 s (as does the note of a retry)")
 @pytest.mark.parametrize("error", [CircuitOpenError("payments", "open", 3600.0), OperationTimeout("pay", 3600.0)])
 def test_error__long_time__is_written_without_an_exponent(error: TelemetrixError) -> None:
     assert "3600 s" in str(error)

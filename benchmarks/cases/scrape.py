@@ -128,9 +128,11 @@ def _fill(kind: Any, family: Any, registry: Any) -> None:
                 child.inc(sample.value)
             case "gauge":
                 child.set(sample.value)
-            case _ if sample.name.endswith("_count"):
+            case "histogram" if sample.name.endswith("_count"):
                 for _ in range(int(sample.value)):
                     child.observe(0.0001)
+            case _:
+                pass
 
 
 def _compare(ours: Any, alone: Any) -> None:

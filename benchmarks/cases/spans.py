@@ -75,10 +75,11 @@ def _chain(guard: Guard, kind: Kind) -> list[SpanPlan]:
     if len(spans) != guard.spans:
         raise AssertionError(f"{len(spans)} spans where {guard.spans} belong")
     chain: list[SpanPlan] = []
-    parent = None
+    parent: int | None = None
     for _ in range(guard.spans):
         (span,) = (s for s in spans if (s.parent.span_id if s.parent else None) == parent)
-        parent = span.context.span_id
+        context = span.get_span_context()
+        parent = context.span_id if context else None
         attributes = dict(span.attributes or {})
         last = {key: attributes.pop(key) for key in _KNOWN_AT_THE_END & attributes.keys()}
         chain.append(SpanPlan(span.name, attributes, last))

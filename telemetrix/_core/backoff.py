@@ -64,7 +64,7 @@ class Backoff:
         if self.delay == 0:
             return 0.0
         if self.jitter is Jitter.DECORRELATED:
-            return min(self.max_delay, uniform(self.delay, 3 * max(previous, self.delay)))
+            return uniform(self.delay, min(self.max_delay, 3 * max(previous, self.delay)))
         wait = min(self.max_delay, self._unjittered(attempt))
         if self.jitter is Jitter.FULL:
             return uniform(0.0, wait)

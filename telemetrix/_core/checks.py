@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 ExceptionTypes = tuple[type[BaseException], ...]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -51,13 +51,13 @@ def factor(parameter: str, value: object, *, least: float = 1.0) -> float:
 def exception_types(parameter: str, value: object) -> ExceptionTypes:
     """One exception class or a non-empty tuple of them; what may never be swallowed is refused."""
     allowed = "an exception class or a non-empty tuple of them"
-    items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    items = as_tuple(value)
     if not items:
         raise refuse(parameter, items, allowed)
     types: list[type[BaseException]] = []
     for item in items:
         if not (isinstance(item, type) and issubclass(item, BaseException)):
-            raise refuse_type(parameter, cast("object", item), allowed)
+            raise refuse_type(parameter, _any(item), allowed)
         if not issubclass(item, Exception):
             raise refuse(
                 parameter,
@@ -66,6 +66,16 @@ def exception_types(parameter: str, value: object) -> ExceptionTypes:
             )
         types.append(item)
     return tuple(types)
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """The value itself if it is a tuple, else a tuple of it alone."""
+    return _any(value) if isinstance(value, tuple) else (value,)
+
+
+def _any(value: Any) -> Any:
+    # What isinstance has made of it is no help to a type checker here.
+    return value
 
 
 def optional_callable(parameter: str, value: _F | None) -> _F | None:
@@ -87,4 +97,7 @@ def optional_name(parameter: str, value: object) -> str | None:
 def _number(parameter: str, value: object, allowed: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refuse_type(parameter, value, allowed)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise refuse(parameter, value, allowed) from None

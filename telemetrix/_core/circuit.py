@@ -118,6 +118,11 @@ class CircuitMachine:
         """Whether a success would change nothing: closed, with no failure to forget."""
         return self._state is CircuitState.CLOSED and not self.failures
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, or would be half-open if somebody asked."""
+        return self._state is CircuitState.OPEN
+
     def state_at(self, now: float) -> CircuitState:
         """The state a caller would meet at `now`: an open circuit is half-open once its recovery timeout has passed."""
         if self._state is CircuitState.OPEN and now >= self.reopens_to_probes_at:
@@ -174,9 +179,9 @@ class CircuitMachine:
 
     def force(self, state: CircuitState, now: float) -> Transition | None:
         """Go to a state by hand; staying in the present one restarts it without a transition."""
+        self.last_error = None
         if state is CircuitState.CLOSED:
             self.failures = 0
-            self.last_error = None
         if state is self._state:
             self.since = now
             self.generation += 1
@@ -185,10 +190,10 @@ class CircuitMachine:
         return self._move(state, TransitionReason.MANUAL, now)
 
     def _move(self, state: CircuitState, reason: TransitionReason, now: float) -> Transition:
+        self.generation += 1
         transition = Transition(self._state, state, reason, now, self.failures, self.last_error)
         self._state = state
         self.since = now
-        self.generation += 1
         self._probes.clear()
         return transition
 

@@ -41,8 +41,15 @@ def decorate(target: Any, decorator: str, wrap: Callable[[Callable[..., Any]], A
     if isinstance(target, (staticmethod, classmethod)):
         method = cast("staticmethod[..., Any] | classmethod[Any, ..., Any]", target)
         return type(method)(decorate(method.__func__, decorator, wrap))
+    refuse_unguardable(target, decorator)
+    return wrap(target)
+
+
+def refuse_unguardable(target: Any, decorator: str) -> None:
+    """Raise TypeError, with the reason, for what would pass through unguarded."""
     what = getattr(target, "__qualname__", repr(target))
-    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+    called = _called(target)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         why = "a generator runs after the call has returned, so its errors would pass unguarded; guard what it calls"
         raise TypeError(_REFUSED.format(decorator=decorator, what=f"generator function {what}", why=why))
     if inspect.isclass(target):
@@ -50,7 +57,24 @@ def decorate(target: Any, decorator: str, wrap: Callable[[Callable[..., Any]], A
         raise TypeError(_REFUSED.format(decorator=decorator, what=f"class {what}", why=why))
     if not callable(target):
         raise TypeError(_REFUSED.format(decorator=decorator, what=what, why="it is not a function"))
-    return wrap(target)
+
+
+class Decorating:
+    """A decorator with its settings, waiting for the function."""
+
+    __slots__ = ("_name", "_wrap")
+
+    def __init__(self, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:
+        self._name = name
+        self._wrap = wrap
+
+    def __call__(self, *target: Any, **rest: Any) -> Any:
+        """Decorate."""
+        if len(target) != 1 or rest:
+            raise TypeError(
+                f"{self._name}(...) takes the function to guard; was {self._name} used without parentheses?"
+            )
+        return decorate(target[0], self._name, self._wrap)
 
 
 def is_function(first: object) -> TypeGuard[Any]:
@@ -68,8 +92,26 @@ def function_name(function: Any) -> str:
     """`module.qualname` of a function, through `functools.partial`; of a callable object, its class's."""
     while isinstance(function, functools.partial):
         function = function.func
-    named: Any = function if hasattr(function, "__qualname__") else cast("Any", type(function))
-    return f"{named.__module__}.{named.__qualname__}"
+    if not hasattr(function, "__qualname__"):
+        function = cast("Any", type(function))
+    owner: Any = getattr(function, "__objclass__", None) or cast("Any", type(getattr(function, "__self__", None)))
+    module = getattr(function, "__module__", None) or owner.__module__
+    return f"{module}.{function.__qualname__}"
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it gives a coroutine: a coroutine function, or an object whose `__call__` is one."""
+    return inspect.iscoroutinefunction(_called(function))
+
+
+def _called(function: Any) -> Any:
+    """The function whose body runs when this is called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if hasattr(function, "__code__") or inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    kind = cast("Any", type(function))
+    return getattr(kind, "__call__", function)  # noqa: B004 - the method, not whether there is one
 
 
 def caller_place(depth: int) -> str:

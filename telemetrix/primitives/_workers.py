@@ -52,7 +52,9 @@ class Job:
                 self.result, self.error = result, error
                 self.done.set()
         if late:
-            self.on_late_end(error)
+            self._context.run(self.on_late_end, error)
+        # The error's traceback leads back to this frame, and from here to the arguments.
+        del result, error
 
     def abandon(self) -> bool:
         """Stop waiting: whether the work is really left behind, or was just done."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from telemetrix.bus import default_bus
 from telemetrix.calls import DURATION_BOUNDS, Operation
+from telemetrix.primitives._targets import is_async
 
 AnyFunction = Callable[..., Any]
 
@@ -36,8 +38,14 @@ if tx_watch is not None and tx_watch():
 """
 """The way out of the fast path: somebody wants to see this call live."""
 
+START: Final = """\
+tx_counting = tx_bus.counting
+tx_started = tx_now() if tx_counting else tx_unknown
+"""
+"""Reads the clock only if somebody wants to know."""
+
 RECORD: Final = f"""\
-if tx_bus.counting:
+if tx_counting:
     tx_elapsed = tx_now() - tx_started
     tx_counts[0 if tx_elapsed <= {DURATION_BOUNDS[0]} else tx_bisect(tx_bounds, tx_elapsed)] += 1
     tx_seconds[0] += tx_elapsed
@@ -96,7 +104,9 @@ class _Shape(NamedTuple):
 _ANY: Final = _Shape((), (), "tx_args", (), "tx_kwargs")
 
 
-def write_wrapper(function: AnyFunction, body: str, operation: Operation, names: Mapping[str, object]) -> Any:
+def write_wrapper(
+    function: AnyFunction, body: str, operation: Operation, names: Mapping[str, object], *, as_passed: bool = False
+) -> Any:
     """The wrapper of `function` whose text is `body`.
 
     Parameters:
@@ -104,19 +114,21 @@ def write_wrapper(function: AnyFunction, body: str, operation: Operation, names:
         body: the text of the wrapper, not indented, with the `$` places above.
         operation: where its successes are counted.
         names: what else the text uses; each key begins with `tx_`.
+        as_passed: whether `$pack` must be what the caller passed, without the function's own defaults; slower.
     """
-    shape = _shape_of(function)
+    shape = _ANY if as_passed else _shape_of(function)
     bound = {
         "tx_function": function,
         "tx_bus": default_bus,
         "tx_now": time.monotonic,
+        "tx_unknown": math.nan,
         "tx_bisect": bisect_left,
         "tx_bounds": DURATION_BOUNDS,
         "tx_counts": operation.successes.counts,
         "tx_seconds": operation.successes.seconds,
         **names,
     }
-    factory = _factory(body, shape, tuple(bound), is_async=inspect.iscoroutinefunction(function))
+    factory = _factory(body, shape, tuple(bound), awaits=is_async(function))
     wrapper = factory(*bound.values())
     functools.update_wrapper(wrapper, function)
     if shape is not _ANY and isinstance(function, FunctionType):
@@ -126,7 +138,7 @@ def write_wrapper(function: AnyFunction, body: str, operation: Operation, names:
 
 
 @functools.lru_cache(maxsize=1024)
-def _factory(body: str, shape: _Shape, names: tuple[str, ...], *, is_async: bool) -> AnyFunction:
+def _factory(body: str, shape: _Shape, names: tuple[str, ...], *, awaits: bool) -> AnyFunction:
     text = Template(
         f"def tx_factory({', '.join(names)}):\n"
         f"    $def tx_wrapper($params):\n{indent(body, ' ' * 8)}"
@@ -134,14 +146,14 @@ def _factory(body: str, shape: _Shape, names: tuple[str, ...], *, is_async: bool
     )
     source = text.substitute(
         {
-            "def": "async def" if is_async else "def",
-            "await": "await" if is_async else "",
+            "def": "async def" if awaits else "def",
+            "await": "await" if awaits else "",
             "params": shape.params,
             "call": shape.call,
             "pack": shape.pack,
         }
     )
-    filename = f"<telemetrix wrapper {abs(hash((body, shape, is_async))):x}>"
+    filename = f"<telemetrix wrapper {abs(hash((body, shape, awaits))):x}>"
     # So that a traceback through the wrapper shows its lines.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, AnyFunction] = {}
@@ -159,7 +171,7 @@ def _shape_of(function: AnyFunction) -> _Shape:
     keyword_end = positional_end + code.co_kwonlyargcount
     var_positional = names[keyword_end] if code.co_flags & inspect.CO_VARARGS else None
     var_keyword = names[keyword_end + bool(var_positional)] if code.co_flags & inspect.CO_VARKEYWORDS else None
-    if not _can_be_written(code, keyword_end + 2):
+    if not _can_be_written(code, keyword_end + bool(var_positional) + bool(var_keyword)):
         return _ANY
     return _Shape(
         names[: code.co_posonlyargcount],

@@ -18,7 +18,7 @@ from telemetrix._core.outcomes import Outcome, Primitive, Reason
 from telemetrix.bus import default_bus as bus
 from telemetrix.calls import Call, Operation
 from telemetrix.events import BatchItemFinished
-from telemetrix.primitives._targets import Function, operation_for
+from telemetrix.primitives._targets import Function, is_async, operation_for
 from telemetrix.primitives.retry import Exceptions, observing_callback, retry
 
 T = TypeVar("T")
@@ -103,10 +103,8 @@ def _run(batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int
 
 
 async def _async_run(batch: _Batch, items: Iterable[Any], guarded: Function, batch_size: int, concurrency: int) -> Any:
-    places = anyio.Semaphore(concurrency)
-
-    async def process(index: int, item: Any) -> None:
-        async with places:
+    async def work(chunk: Iterator[tuple[int, Any]]) -> None:
+        for index, item in chunk:
             try:
                 result = await guarded(item)
             except Exception as error:  # noqa: BLE001 - this item's error is this item's result
@@ -116,14 +114,30 @@ async def _async_run(batch: _Batch, items: Iterable[Any], guarded: Function, bat
 
     try:
         for chunk in _chunks(items, batch_size):
-            async with anyio.create_task_group() as tasks:
-                for index, item in chunk:
-                    tasks.start_soon(process, index, item)
+            shared = iter(chunk)
+            if concurrency == 1:
+                await work(shared)
+            else:
+                await _side_by_side(work, shared, min(concurrency, len(chunk)))
             batch.progressed()
     except BaseException as error:
         batch.abort(error)
         raise
     return batch.finish()
+
+
+async def _side_by_side(
+    work: Callable[[Iterator[tuple[int, Any]]], Coroutine[Any, Any, None]],
+    shared: Iterator[tuple[int, Any]],
+    count: int,
+) -> None:
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(work, shared)
+    except BaseExceptionGroup as group:
+        # No item's error gets here: it is an interruption, which its sender knows by its own name.
+        raise group.exceptions[0] from None
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:
@@ -205,15 +219,15 @@ def batch_with_retry(
         raise checks.refuse_type("process_func", process_func, "a function of one item")
     callback = observing_callback("on_progress", on_progress)
     operation = operation_for(Primitive.BATCH, process_func, checks.optional_name("name", name))
-    is_async = inspect.iscoroutinefunction(process_func)
-    if places > 1 and not is_async:
+    awaits = is_async(process_func)
+    if places > 1 and not awaits:
         raise checks.refuse("concurrency", concurrency, "1 for a plain function")
     # A class is as good as a function here: each item makes an object.
     function = partial(process_func) if inspect.isclass(process_func) else process_func
     guarded = retry(
         attempts, delay, backoff, strategy=RetryStrategy.EXPONENTIAL, exceptions=exceptions, name=operation.name
     )(function)
-    if is_async:
+    if awaits:
         process = cast("Callable[[Any], Awaitable[Any]]", guarded)
         return _async_batch(operation, callback, items, process, size, places)
     return _run(_Batch(operation, callback), items, guarded, size)

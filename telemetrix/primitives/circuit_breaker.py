@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, overload
+from typing import Any, Final, NoReturn, Self, overload
 
-from telemetrix import clock
+from telemetrix import clock, context
 from telemetrix._core import checks
 from telemetrix._core.circuit import (
     CircuitMachine,
@@ -24,7 +25,7 @@ from telemetrix._core.circuit import (
 from telemetrix._core.outcomes import Outcome, Primitive, Reason
 from telemetrix.bus import default_bus as bus
 from telemetrix.calls import Call, Operation
-from telemetrix.errors import CallRejectedError, CircuitOpenError
+from telemetrix.errors import CallRejectedError, CircuitOpenError, OperationTimeout
 from telemetrix.events import (
     CallRejected,
     CircuitClosed,
@@ -45,10 +46,13 @@ from telemetrix.primitives._targets import (
     R,
     caller_place,
     decorate,
+    function_name,
+    is_async,
     is_function,
     operation_for,
+    refuse_unguardable,
 )
-from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
+from telemetrix.primitives._wrapper import OBSERVED, RECORD, START, write_wrapper
 from telemetrix.primitives.retry import Exceptions, observing_callback
 
 _TRANSITIONS: Final[dict[CircuitState, type[CircuitTransition]]] = {
@@ -61,9 +65,12 @@ _TRANSITIONS: Final[dict[CircuitState, type[CircuitTransition]]] = {
 _WRAPPER: Final = f"""\
 tx_generation = tx_circuit.generation
 if tx_circuit.busy:
+    tx_left = tx_circuit.open_until - tx_now()
+    if tx_left > 0 and (tx_bus.watch is None or not tx_bus.watch()):
+        raise tx_rejection(tx_left)
     return $await tx_observed($pack)
 {OBSERVED}
-tx_started = tx_now()
+{START}
 try:
     tx_result = $await tx_function($call)
 except BaseException as tx_error:
@@ -74,6 +81,8 @@ if tx_circuit.busy:
 {RECORD}
 return tx_result
 """
+
+_INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 _entered: ContextVar[tuple[tuple[CircuitBreaker, Call, Permit], ...]] = ContextVar("telemetrix_circuits", default=())
 
@@ -88,7 +97,8 @@ class CircuitBreaker:
         failure_threshold: failures in a row that open the circuit; 1 or more.
         recovery_timeout: seconds it stays open; then one probe may pass while everyone else is rejected.
         expected_exception: the exception classes that count as failures. Others reach the caller and change nothing,
-            neither do cancellation, KeyboardInterrupt and telemetrix's own rejections.
+            neither do KeyboardInterrupt, telemetrix's own rejections, and cancellation (unless it came from an
+            enclosing `timeout` whose time was up: then the function hung, and that counts).
         on_open: called without arguments after the circuit has opened; what it raises is counted and ignored.
         on_close: the same, after it has closed.
         name: the circuit's name in telemetry; None is the name of the first function it decorates, or the place it was
@@ -108,7 +118,9 @@ class CircuitBreaker:
 
     __slots__ = (
         "__weakref__",
+        "_blocks",
         "_expected",
+        "_label",
         "_lock",
         "_machine",
         "_made_at",
@@ -118,6 +130,7 @@ class CircuitBreaker:
         "_operation",
         "busy",
         "generation",
+        "open_until",
     )
 
     def __init__(
@@ -142,6 +155,9 @@ class CircuitBreaker:
         # Read by the fast path without the lock; written under it.
         self.busy = False
         self.generation = 0
+        self.open_until = -math.inf
+        self._label = ""
+        self._blocks: list[tuple[CircuitBreaker, Call, Permit]] = []
         survive_fork(self)
         if self._name is not None:
             self._register()
@@ -195,13 +211,17 @@ class CircuitBreaker:
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function once, guarded."""
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(f"call cannot guard the coroutine function {function.__qualname__}: use acall")
+        if is_async(function):
+            raise TypeError(f"call cannot guard the coroutine function {function_name(function)}: use acall")
+        if not inspect.isclass(function):
+            refuse_unguardable(function, "call")
         result: R = self._run(self._own_operation(function), function, args, kwargs)
         return result
 
     async def acall(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await a coroutine function once, guarded."""
+        if inspect.isroutine(function) and not is_async(function):
+            raise TypeError(f"acall cannot guard {function_name(function)}: it is not a coroutine function; use call")
         result: R = await self._async_run(self._own_operation(function), function, args, kwargs)
         return result
 
@@ -209,20 +229,24 @@ class CircuitBreaker:
         if self._operation is None:
             self._operation = bus.operation(Primitive.CIRCUIT_BREAKER, self.name)
         call, permit = self._admit(self._operation)
-        _entered.set((*_entered.get(), (self, call, permit)))
+        entry = (self, call, permit)
+        _entered.set((*_entered.get(), entry))
+        self._blocks.append(entry)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         stack = _entered.get()
-        # Blocks of one task or thread nest, so the innermost entry of this breaker is the one that ends.
-        entries = [i for i, (breaker, _, _) in enumerate(stack) if breaker is self]
-        if not entries:
-            return  # left in another context than it was entered in (a generator closed elsewhere): the lease ends it
-        index = entries[-1]
-        _, call, permit = stack[index]
-        _entered.set(stack[:index] + stack[index + 1 :])
+        # Blocks of one task or thread nest, so the innermost entry of this breaker is the one that ends. A block that
+        # is left in another context than it was entered in (a generator resumed elsewhere) ends the latest there is.
+        own = [entry for entry in stack if entry[0] is self]
+        if not own and not self._blocks:
+            return
+        entry = own[-1] if own else self._blocks[-1]
+        _entered.set(tuple(other for other in stack if other is not entry))
+        self._blocks = [other for other in self._blocks if other is not entry]
+        _, call, permit = entry
         if error is None:
             self._succeeded(call, permit)
         else:
@@ -238,10 +262,11 @@ class CircuitBreaker:
 
     def _wrap(self, function: Function) -> Any:
         operation = self._own_operation(function)
-        run = self._async_run if inspect.iscoroutinefunction(function) else self._run
+        run = self._async_run if is_async(function) else self._run
         names = {
             "tx_circuit": self,
             "tx_observed": partial(run, operation, function),
+            "tx_rejection": partial(self._turned_away, operation),
             "tx_failed": partial(self._failed_unobserved, operation),
             "tx_succeeded": self._succeeded_unobserved,
         }
@@ -282,47 +307,78 @@ class CircuitBreaker:
 
     def _admit(self, operation: Operation) -> tuple[Call, Permit]:
         now = clock.current().monotonic()
+        if now < self.open_until:
+            # Without the lock: while a circuit is open, turning calls away is all it does.
+            self._reject(operation, now, Rejection(CircuitState.OPEN, self.open_until - now))
         with self._lock:
             answer, transition = self._machine.admit(now)
-            last_error = self._machine.last_error
-            self._mirror()
+            generation = self._mirror()
         if transition is not None:
-            self._publish(transition)
-        call = bus.begin(operation, now)
-        if call.watchers:
-            state = CircuitState.HALF_OPEN if isinstance(answer, Permit) and answer.probe else CircuitState.CLOSED
-            state = answer.state if isinstance(answer, Rejection) else state
-            call.attributes = {"telemetrix.circuit.name": self.name, "telemetrix.circuit.state": state.value}
-        if isinstance(answer, Permit):
-            return call, answer
-        reason = Reason.OPEN if answer.state is CircuitState.OPEN else Reason.HALF_OPEN
-        error = CircuitOpenError(self.name, answer.state.value, answer.retry_after, last_error)
+            self._publish(transition, generation)
+        if isinstance(answer, Rejection):
+            self._reject(operation, now, answer)
+        if bus.watch is None:
+            return Call(operation, now), answer
+        state = CircuitState.HALF_OPEN if answer.probe else CircuitState.CLOSED
+        return bus.begin(operation, now, self._attributes(state)), answer
+
+    def _reject(self, operation: Operation, now: float, rejection: Rejection) -> NoReturn:
+        watch = bus.watch
+        if rejection.state is CircuitState.OPEN and (watch is None or not watch()):
+            raise self._turned_away(operation, rejection.retry_after)
+        reason = Reason.OPEN if rejection.state is CircuitState.OPEN else Reason.HALF_OPEN
+        call = bus.begin(operation, now, self._attributes(rejection.state))
+        error = CircuitOpenError(self.name, rejection.state.value, rejection.retry_after, self._machine.last_error)
+        try:
+            try:
+                self._tell_rejection(operation, now, rejection.retry_after, reason)
+            finally:
+                bus.finish(call, Outcome.REJECTED, reason, now, error)
+            raise error
+        finally:
+            del error  # its traceback leads back to this frame
+
+    def _turned_away(self, operation: Operation, retry_after: float) -> CircuitOpenError:
+        """The error for a call that nobody watches; counted in place, for an open circuit turns away in bulk."""
+        operation.rejections[0] += 1
         if bus.listens(CallRejected):
-            bus.publish(CallRejected(now, operation.primitive, operation.name, self.name, reason, answer.retry_after))
-        bus.finish(call, Outcome.REJECTED, reason, now, error)
-        raise error
+            self._tell_rejection(operation, clock.current().monotonic(), retry_after, Reason.OPEN)
+        return CircuitOpenError(self._name or self.name, "open", retry_after, self._machine.last_error)
+
+    def _tell_rejection(self, operation: Operation, now: float, retry_after: float, reason: Reason) -> None:
+        if bus.listens(CallRejected):
+            bus.publish(CallRejected(now, operation.primitive, operation.name, self.name, reason, retry_after))
+
+    def _attributes(self, state: CircuitState) -> dict[str, str]:
+        return {"telemetrix.circuit.name": self.name, "telemetrix.circuit.state": state.value}
 
     def _succeeded(self, call: Call, permit: Permit) -> None:
         now = clock.current().monotonic()
         with self._lock:
             settlement = self._machine.succeed(permit, now)
-            self._mirror()
-        self._settled(settlement, permit, Outcome.SUCCESS, now)
-        bus.finish(call, Outcome.SUCCESS, Reason.PASSED, now)
+            generation = self._mirror()
+        try:
+            self._settled(settlement, permit, Outcome.SUCCESS, now, generation)
+        finally:
+            bus.finish(call, Outcome.SUCCESS, Reason.PASSED, now)
 
     def _failed(self, call: Call, permit: Permit, error: BaseException) -> None:
         now = clock.current().monotonic()
-        outcome, reason = self._ending(error)
+        outcome, reason, kind = self._ending(error, now)
         with self._lock:
             if reason is Reason.COUNTED:
-                settlement = self._machine.fail(permit, now, type(error))
+                settlement = self._machine.fail(permit, now, kind)
             else:
                 settlement = self._machine.release(permit)
-            self._mirror()
+            generation = self._mirror()
         if outcome is Outcome.FAILURE:
             call.failed_with(error)
-        self._settled(settlement, permit, outcome, now)
-        bus.finish(call, outcome, reason, now, error)
+        try:
+            self._settled(
+                settlement, permit, Outcome.CANCELLED if reason is Reason.IGNORED else outcome, now, generation
+            )
+        finally:
+            bus.finish(call, outcome, reason, now, error)
 
     def _failed_unobserved(
         self, operation: Operation, error: BaseException, started_at: float, generation: int
@@ -334,59 +390,76 @@ class CircuitBreaker:
         permit = Permit(generation, now, probe=False)
         with self._lock:
             settlement = self._machine.succeed(permit, now)
-            self._mirror()
-        self._settled(settlement, permit, Outcome.SUCCESS, now)
+            generation = self._mirror()
+        self._settled(settlement, permit, Outcome.SUCCESS, now, generation)
 
-    def _ending(self, error: BaseException) -> tuple[Outcome, Reason]:
-        if not isinstance(error, Exception):
-            return Outcome.CANCELLED, Reason.CANCELLED
-        if isinstance(error, self._expected) and not isinstance(error, CallRejectedError):
-            return Outcome.FAILURE, Reason.COUNTED
-        return Outcome.FAILURE, Reason.IGNORED
+    def _ending(self, error: BaseException, now: float) -> tuple[Outcome, Reason, type[BaseException]]:
+        if isinstance(error, Exception):
+            expected = isinstance(error, self._expected) and not _never_ran(error)
+            return Outcome.FAILURE, Reason.COUNTED if expected else Reason.IGNORED, type(error)
+        deadline = context.deadline()
+        if deadline is not None and now >= deadline and not isinstance(error, _INTERRUPTIONS):
+            # Cancelled by an enclosing `timeout`, because what is guarded here hung: that is what a circuit is for.
+            return Outcome.FAILURE, Reason.COUNTED, OperationTimeout
+        return Outcome.CANCELLED, Reason.CANCELLED, type(error)
 
-    def _settled(self, settlement: Settlement, permit: Permit, outcome: Outcome, now: float) -> None:
+    def _settled(self, settlement: Settlement, permit: Permit, outcome: Outcome, now: float, generation: int) -> None:
         if settlement.stale:
             if bus.listens(StaleResultDropped):
-                bus.publish(StaleResultDropped(now, self.name, outcome))
+                bus.publish(StaleResultDropped(now, self._label, outcome))
         elif permit.probe:
-            bus.publish(ProbeFinished(now, self.name, outcome))
+            bus.publish(ProbeFinished(now, self._label, outcome))
         if settlement.transition is not None:
-            self._publish(settlement.transition)
+            self._publish(settlement.transition, generation)
 
     def _force(self, state: CircuitState) -> None:
         now = clock.current().monotonic()
         with self._lock:
             transition = self._machine.force(state, now)
-            self._mirror()
+            generation = self._mirror()
         if transition is not None:
-            self._publish(transition)
+            self._publish(transition, generation)
+        elif self._name is not None:
+            self._register()
 
-    def _mirror(self) -> None:
-        self.busy = not self._machine.quiet
-        self.generation = self._machine.generation
+    def _mirror(self) -> int:
+        """Copy what the fast path reads; returns the generation, the number of a transition that may have happened."""
+        machine = self._machine
+        self.busy = not machine.quiet
+        self.generation = machine.generation
+        self.open_until = machine.reopens_to_probes_at if machine.is_open else -math.inf
+        return self.generation
 
     def _register(self) -> None:
-        event = CircuitRegistered(
-            clock.current().monotonic(),
-            bus.label("circuit", self.name),
-            self._machine.state_at(clock.current().monotonic()),
-            self._machine.since,
-            self._machine.rule.recovery_timeout,
-        )
-        if bus.retain(("circuit", event.circuit), event):
-            bus.publish(event)
+        name = self.name
+        if not self._label:
+            self._label = bus.label("circuit", name)
+        with self._lock:
+            event = self._registration()
+        bus.retain(("circuit", self._label), event)
+        bus.publish(event)
 
-    def _publish(self, transition: Transition) -> None:
-        rule = self._machine.rule
-        label = bus.label("circuit", self.name)
-        bus.retain(
-            ("circuit", label),
-            CircuitRegistered(transition.at, label, transition.to_state, transition.at, rule.recovery_timeout),
+    def _registration(self) -> CircuitRegistered:
+        machine = self._machine
+        now = clock.current().monotonic()
+        state = CircuitState.OPEN if machine.is_open else machine.state_at(now)
+        return CircuitRegistered(
+            now, self._label, state, machine.since, machine.rule.recovery_timeout, machine.generation
         )
+
+    def _publish(self, transition: Transition, generation: int) -> None:
+        if self._name is None:
+            self._name = self._made_at
+        rule = self._machine.rule
+        if not self._label:
+            self._register()
+        with self._lock:
+            event = self._registration()
+        bus.retain(("circuit", self._label), event)
         bus.publish(
             _TRANSITIONS[transition.to_state](
                 transition.at,
-                label,
+                self._label,
                 transition.from_state,
                 transition.to_state,
                 transition.reason,
@@ -394,6 +467,7 @@ class CircuitBreaker:
                 rule.failure_threshold,
                 rule.recovery_timeout,
                 transition.last_error,
+                generation,
             )
         )
         if transition.to_state is CircuitState.OPEN and self._on_open is not None:
@@ -404,6 +478,11 @@ class CircuitBreaker:
     def renew_locks(self) -> None:
         """After a fork; see `telemetrix.locks`."""
         self._lock = threading.Lock()
+
+
+def _never_ran(error: Exception) -> bool:
+    """Whether the error says that a guard further in let nothing through, which is no failure of what is guarded."""
+    return isinstance(error, CallRejectedError) or (isinstance(error, OperationTimeout) and not error.started)
 
 
 @overload

@@ -13,8 +13,17 @@ from telemetrix._core.outcomes import Outcome, Primitive, Reason
 from telemetrix.bus import default_bus as bus
 from telemetrix.calls import Call, Operation
 from telemetrix.events import FallbackFailed, FallbackServed
-from telemetrix.primitives._targets import Args, Decorator, Function, Kwargs, decorate, operation_for
-from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
+from telemetrix.primitives._targets import (
+    Args,
+    Decorating,
+    Decorator,
+    Function,
+    Kwargs,
+    is_async,
+    operation_for,
+    refuse_unguardable,
+)
+from telemetrix.primitives._wrapper import OBSERVED, RECORD, START, write_wrapper
 from telemetrix.primitives.retry import Exceptions
 
 T = TypeVar("T")
@@ -22,7 +31,7 @@ T = TypeVar("T")
 # The handler runs inside the except clause: a second error is chained to the first, and sys.exception() is the first.
 _WRAPPER: Final = f"""\
 {OBSERVED}
-tx_started = tx_now()
+{START}
 try:
     tx_result = $await tx_function($call)
 except tx_exceptions as tx_error:
@@ -161,45 +170,57 @@ def fallback(
     handler: Function = handler_or_value if is_handler else lambda *_, **__: handler_or_value
 
     def wrap(function: Function) -> Any:
-        is_async = inspect.iscoroutinefunction(function)
-        if inspect.iscoroutinefunction(handler) and not is_async:
+        awaits = is_async(function)
+        if is_async(handler) and not awaits:
             what = getattr(function, "__qualname__", repr(function))
             raise checks.refuse_type("handler", handler, f"a plain function, because {what} is one")
-        if is_handler:
-            _check_arguments(handler, function)
+        as_passed = is_handler and not _takes_everything(handler, function)
         driver = FallbackDriver(handler, types, operation_for(Primitive.FALLBACK, function, given))
         names = {
-            "tx_observed": partial(driver.async_run if is_async else driver.run, function),
-            "tx_rescue": driver.async_rescue if is_async else driver.rescue,
+            "tx_observed": partial(driver.async_run if awaits else driver.run, function),
+            "tx_rescue": driver.async_rescue if awaits else driver.rescue,
             "tx_failed": driver.failed,
             "tx_exceptions": types,
         }
-        return write_wrapper(function, _WRAPPER, driver.operation, names)
+        return write_wrapper(function, _WRAPPER, driver.operation, names, as_passed=as_passed)
 
-    return partial(decorate, decorator="fallback", wrap=wrap)
+    return Decorating("fallback", wrap)
 
 
-def _check_arguments(handler: Function, function: Function) -> None:
-    """Refuse a handler that no call of the function could be passed on to."""
+def _takes_everything(handler: Function, function: Function) -> bool:
+    """Whether the handler takes all of the function's arguments, or only those without a default.
+
+    Raises:
+        TypeError: not even those, so that no call of the function could be passed on.
+    """
     try:
-        needed = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
         takes = inspect.signature(handler)
     except (TypeError, ValueError):
-        return  # a builtin without a signature; the call will tell
-    required = [p for p in needed if p.default is p.empty]
-    args = [None for p in required if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
-    kwargs = {p.name: None for p in required if p.kind is p.KEYWORD_ONLY}
+        return True  # a builtin without a signature; the call will tell
     try:
-        takes.bind(*args, **kwargs)
+        _bind(takes, parameters)
+    except TypeError:
+        pass
+    else:
+        return True
+    try:
+        _bind(takes, [parameter for parameter in parameters if parameter.default is parameter.empty])
     except TypeError as error:
         what = getattr(function, "__qualname__", repr(function))
-        raise TypeError(
-            f"handler={handler!r} is not allowed: it is called with the arguments of {what}, and {error}"
-        ) from None
+        allowed = f"it is called with the arguments of {what}, and {error}"
+        raise checks.refuse_type("handler", handler, allowed) from None
+    return False
+
+
+def _bind(takes: inspect.Signature, parameters: list[inspect.Parameter]) -> None:
+    args = [None for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    takes.bind(*args, **{p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY})
 
 
 def safe_execute(
     func: Callable[..., T],
+    /,
     *args: Any,
     default: Any = None,
     exceptions: Exceptions = (Exception,),
@@ -218,6 +239,8 @@ def safe_execute(
     types = checks.exception_types("exceptions", exceptions)
     if not callable(func):
         raise checks.refuse_type("func", func, "a function, followed by its arguments")
+    if not inspect.isclass(func):
+        refuse_unguardable(func, "safe_execute")
     driver = FallbackDriver(lambda *_, **__: default, types, operation_for(Primitive.FALLBACK, func))
-    run = driver.async_run if inspect.iscoroutinefunction(func) else driver.run
+    run = driver.async_run if is_async(func) else driver.run
     return run(func, args, kwargs)

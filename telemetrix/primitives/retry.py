@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -18,19 +17,20 @@ from telemetrix.bus import default_bus as bus
 from telemetrix.calls import Call, Operation
 from telemetrix.errors import CallRejectedError
 from telemetrix.events import RetryGaveUp, RetryRecovered, RetryScheduled
-from telemetrix.primitives._notes import note
+from telemetrix.primitives._notes import note_giving_up
 from telemetrix.primitives._targets import (
     Args,
+    Decorating,
     Decorator,
     Function,
     Kwargs,
     P,
     R,
-    decorate,
+    is_async,
     is_function,
     operation_for,
 )
-from telemetrix.primitives._wrapper import OBSERVED, RECORD, write_wrapper
+from telemetrix.primitives._wrapper import OBSERVED, RECORD, START, write_wrapper
 
 OnRetry = Callable[[BaseException, int], object]
 Exceptions = type[BaseException] | tuple[type[BaseException], ...]
@@ -40,7 +40,7 @@ DEFAULT_MAX_DELAY: Final = 300.0
 
 _WRAPPER: Final = f"""\
 {OBSERVED}
-tx_started = tx_now()
+{START}
 try:
     tx_result = $await tx_function($call)
 except BaseException as tx_error:
@@ -77,7 +77,8 @@ class RetryDriver:
 
     def _attempts(self, function: Function, call: Call, args: Args, kwargs: Kwargs) -> Any:
         while True:
-            bus.attempt_started(call)
+            if call.watchers:
+                bus.attempt_started(call)
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
@@ -99,7 +100,8 @@ class RetryDriver:
 
     async def _async_attempts(self, function: Function, call: Call, args: Args, kwargs: Kwargs) -> Any:
         while True:
-            bus.attempt_started(call)
+            if call.watchers:
+                bus.attempt_started(call)
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
@@ -123,12 +125,16 @@ class RetryDriver:
 
     def failed(self, call: Call, error: BaseException) -> bool:
         """An attempt failed: whether another one follows; if not, the call is finished."""
-        try:
+        if call.watchers:
             bus.attempt_finished(call, error)
-            return isinstance(error, Exception) and self._schedules(call, error)
-        finally:
-            if call.outcome is None and not isinstance(error, Exception):
-                self.cancelled(call, error)
+        if not isinstance(error, Exception):
+            self.cancelled(call, error)
+            return False
+        try:
+            return self._schedules(call, error)
+        except BaseException as interruption:
+            self.cancelled(call, interruption)
+            raise
 
     def _schedules(self, call: Call, error: Exception) -> bool:
         call.failed_with(error)
@@ -154,9 +160,7 @@ class RetryDriver:
     def _give_up(self, call: Call, error: Exception, reason: Reason, now: float) -> None:
         elapsed = now - call.started_at
         if call.attempts > 1 or reason is not Reason.NOT_RETRYABLE:
-            plural = "" if call.attempts == 1 else "s"
-            text = f"gave up after {call.attempts} attempt{plural} in {elapsed:.3g} s: {reason}"
-            note(error, self.operation.name, text)
+            note_giving_up(error, self.operation.name, call.attempts, elapsed, reason)
         if bus.listens(RetryGaveUp):
             bus.publish(RetryGaveUp(now, self.operation.name, call.attempts, elapsed, reason, type(error)))
         bus.finish(call, Outcome.FAILURE, reason, now, error)
@@ -236,7 +240,7 @@ def _jitter(jitter: object, strategy: RetryStrategy) -> Jitter:
 
 def observing_callback(parameter: str, callback: Any) -> Any:
     """A plain callable or None; a coroutine function would never be awaited."""
-    if inspect.iscoroutinefunction(callback):
+    if is_async(callback):
         raise checks.refuse_type(parameter, callback, "a plain function; it is called, not awaited")
     return checks.optional_callable(parameter, callback)
 
@@ -307,14 +311,14 @@ def retry(
     def wrap(function: Function) -> Any:
         return _wrap(function, RetryDriver(rule, callback, operation_for(Primitive.RETRY, function, given)))
 
-    return partial(decorate, decorator="retry", wrap=wrap)
+    return Decorating("retry", wrap)
 
 
 def _wrap(function: Function, driver: RetryDriver) -> Any:
-    is_async = inspect.iscoroutinefunction(function)
+    awaits = is_async(function)
     names = {
-        "tx_observed": partial(driver.async_run if is_async else driver.run, function),
-        "tx_resume": partial(driver.async_resume if is_async else driver.resume, function),
+        "tx_observed": partial(driver.async_run if awaits else driver.run, function),
+        "tx_resume": partial(driver.async_resume if awaits else driver.resume, function),
         "tx_failed": driver.failed_first,
     }
     return write_wrapper(function, _WRAPPER, driver.operation, names)
@@ -360,7 +364,7 @@ def async_retry(
 
     def guard(function: Any) -> Any:
         inner: Any = getattr(function, "__func__", function)  # of a staticmethod or classmethod
-        if not inspect.iscoroutinefunction(inner):
+        if not is_async(inner):
             what = getattr(inner, "__qualname__", repr(inner))
             raise TypeError(f"async_retry cannot guard {what}: it is not a coroutine function; use retry")
         return decorator(function)

@@ -25,17 +25,21 @@ class Attempt:
     __slots__ = ("_attempts", "number")
 
     def __init__(self, attempts: Attempts, number: int) -> None:
-        self._attempts = attempts
+        self._attempts: Attempts | None = attempts
         self.number = number
 
     def __enter__(self) -> Self:
+        if self._attempts is None:
+            raise RuntimeError("the attempt is over: each one can be entered once")
         self._attempts.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return self._attempts.leave(error)
+        # Let go: after a `break` the loop's iterator must end with the loop, not with the loop's variable.
+        attempts, self._attempts = self._attempts, None
+        return attempts is not None and attempts.leave(error)
 
 
 class Attempts(Iterator[Attempt], AsyncIterator[Attempt]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -14,7 +13,15 @@ from telemetrix.bus import default_bus as bus
 from telemetrix.calls import Call, Operation
 from telemetrix.errors import OperationTimeout
 from telemetrix.events import AbandonedWorkFinished, TimeoutExpired
-from telemetrix.primitives._targets import Args, Decorator, Function, Kwargs, decorate, operation_for
+from telemetrix.primitives._targets import (
+    Args,
+    Decorating,
+    Decorator,
+    Function,
+    Kwargs,
+    is_async,
+    operation_for,
+)
 from telemetrix.primitives._workers import Job, WorkerPool
 from telemetrix.primitives._wrapper import write_wrapper
 
@@ -39,24 +46,28 @@ class TimeoutDriver:
             carried = copy_context()
         expires_at = call.started_at + limit
         job = Job(carried, partial(function, *args, **kwargs), partial(self._late_end, expires_at))
+        submitted = False
         try:
             _workers.submit(job)
-            in_time = clock.current().wait(job.done, limit)
+            submitted = True
+            # Counted from the call's start, so that whichever thread is faster, the limit is the same.
+            in_time = clock.current().wait(job.done, expires_at - clock.current().monotonic())
         except BaseException as error:
-            if job.abandon():
+            if submitted and job.abandon():
                 self._announce(limit, abandoned=True)
             self._failed(call, error)
             raise
-        if not in_time and job.abandon():
-            raise self._expired(call, limit, reason, abandoned=True)
-        try:
-            if job.error is not None:
-                self._failed(call, job.error)
-                raise job.error
+        if not in_time:
+            raise self._expired(call, limit, reason, abandoned=job.abandon())
+        failure, job.error = job.error, None
+        if failure is None:
             bus.finish(call, Outcome.SUCCESS, Reason.IN_TIME, clock.current().monotonic())
             return job.result
+        try:
+            self._failed(call, failure)
+            raise failure
         finally:
-            del job  # its error's traceback leads back to this frame
+            del failure  # its traceback leads back to this frame
 
     async def async_run(self, function: Function, args: Args, kwargs: Kwargs) -> Any:
         """Make a call in this task and cancel it when the time is up."""
@@ -85,11 +96,13 @@ class TimeoutDriver:
             return call, self.seconds, Reason.EXPIRED
         left = outer - now
         if left <= 0:
-            raise self._expired(call, 0.0, Reason.DEADLINE, abandoned=False)
+            raise self._expired(call, 0.0, Reason.DEADLINE, abandoned=False, started=False)
         return call, left, Reason.DEADLINE
 
-    def _expired(self, call: Call, limit: float, reason: Reason, *, abandoned: bool) -> OperationTimeout:
-        error = OperationTimeout(self.operation.name, limit, abandoned=abandoned)
+    def _expired(
+        self, call: Call, limit: float, reason: Reason, *, abandoned: bool, started: bool = True
+    ) -> OperationTimeout:
+        error = OperationTimeout(self.operation.name, limit, abandoned=abandoned, started=started)
         call.failed_with(error)
         self._announce(limit, abandoned=abandoned)
         bus.finish(call, Outcome.TIMEOUT, reason, clock.current().monotonic(), error)
@@ -142,7 +155,7 @@ def timeout(seconds: float, *, name: str | None = None) -> Decorator:
 
     def wrap(function: Function) -> Any:
         driver = TimeoutDriver(limit, operation_for(Primitive.TIMEOUT, function, given))
-        run = driver.async_run if inspect.iscoroutinefunction(function) else driver.run
+        run = driver.async_run if is_async(function) else driver.run
         return write_wrapper(function, _WRAPPER, driver.operation, {"tx_run": partial(run, function)})
 
-    return partial(decorate, decorator="timeout", wrap=wrap)
+    return Decorating("timeout", wrap)

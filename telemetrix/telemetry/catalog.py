@@ -50,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an operator asks, under the guide's heading, and the PromQL that answers it."""
+    """What an operator asks, under a heading, and the PromQL that answers it."""
 
     topic: str
     text: str
@@ -171,9 +171,9 @@ DROPPED_EVENTS: Final = _counter(
 )
 LABEL_OVERFLOW: Final = _counter(
     "label_overflow_total",
-    "names",
+    "uses",
     ("label",),
-    "Names that are shown as other because their label has too many values.",
+    "Uses of names that are shown as other because their label has too many values.",
 )
 BUILD_INFO: Final = _gauge(
     "build_info",
@@ -258,4 +258,4 @@ QUESTIONS: Final[tuple[Question, ...]] = (
         " / sum by (circuit) (increase(telemetrix_circuit_probes_total[1d]))",
     ),
 )
-"""The guide's "Metrics to Track". Its transaction questions get their answers with the primitives they ask about."""
+"""What to keep an eye on. Questions about transactions get their answers with the primitives they ask about."""

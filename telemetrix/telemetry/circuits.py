@@ -32,6 +32,7 @@ class _Circuit:
     since: float
     recovery_timeout: float
     open_counted_until: float
+    generation: int
 
     def shown_state(self, now: float) -> CircuitState:
         if self.state is CircuitState.OPEN and now >= self.since + self.recovery_timeout:
@@ -52,7 +53,9 @@ class CircuitSeries:
         """A circuit exists."""
         name = event.circuit
         with self._lock:
-            if name in self._circuits:
+            known = self._circuits.get(name)
+            if known is not None:
+                self._move(name, known, event)
                 return
             for source, target, reason in _REGULAR_MOVES:
                 self._transitions(name, source, target, reason)
@@ -62,7 +65,9 @@ class CircuitSeries:
                 self._metrics[catalog.CIRCUIT_PROBES.name].labels(name, outcome.value)
             if name == OTHER:
                 return  # many circuits in one: their transitions add up, their states do not
-            self._circuits[name] = _Circuit(event.state, event.since, event.recovery_timeout, event.since)
+            self._circuits[name] = _Circuit(
+                event.state, event.since, event.recovery_timeout, event.since, event.generation
+            )
             self._show(name, self._circuits[name], event.at)
 
     def moved(self, event: CircuitTransition) -> None:
@@ -70,13 +75,20 @@ class CircuitSeries:
         self._transitions(event.circuit, event.from_state, event.to_state, event.reason).inc()
         with self._lock:
             circuit = self._circuits.get(event.circuit)
-            if circuit is None:
-                return
-            self._count_open_time(event.circuit, circuit, event.at)
-            circuit.state = event.to_state
-            circuit.since = circuit.open_counted_until = event.at
-            circuit.recovery_timeout = event.recovery_timeout
-            self._show(event.circuit, circuit, event.at)
+            if circuit is not None:
+                self._move(event.circuit, circuit, event)
+
+    def _move(self, name: str, circuit: _Circuit, event: CircuitRegistered | CircuitTransition) -> None:
+        # Two threads may tell of two moves in either order; the one with the greater number is how things stand.
+        if event.generation <= circuit.generation:
+            return
+        began = event.since if isinstance(event, CircuitRegistered) else event.at
+        self._count_open_time(name, circuit, began)
+        circuit.state = event.state if isinstance(event, CircuitRegistered) else event.to_state
+        circuit.since = circuit.open_counted_until = began
+        circuit.recovery_timeout = event.recovery_timeout
+        circuit.generation = event.generation
+        self._show(name, circuit, event.at)
 
     def fold(self) -> None:
         """Bring the series up to this moment: time passes without events."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import trace
 
 from telemetrix import events
+from telemetrix.errors import CallRejectedError
 from telemetrix.subscribers import Subscriber
 from telemetrix.telemetry.names import error_type
 
@@ -35,9 +36,11 @@ def _recovered(event: events.RetryRecovered) -> _Line:
 
 
 def _gave_up(event: events.RetryGaveUp) -> _Line:
+    # A rejection by an open circuit comes with every call; the circuit's own lines say what there is to say.
+    level = logging.DEBUG if issubclass(event.error_type, CallRejectedError) else logging.WARNING
     fields = {"operation": event.operation, "attempts": event.attempts, "elapsed_seconds": round(event.elapsed, 3)}
     fields |= {"reason": event.reason.value, "error_type": error_type(event.error_type)}
-    return logging.WARNING, "retry.gave_up", fields
+    return level, "retry.gave_up", fields
 
 
 def _transition(level: int, name: str) -> Callable[[Any], _Line]:
@@ -88,6 +91,20 @@ _LINES: Final[dict[type[events.Event], Callable[[Any], _Line]]] = {
 }
 
 
+# The least level a line of these has; every other is a warning at times.
+_LEVELS: Final[dict[type[events.Event], int]] = dict.fromkeys(
+    (
+        events.RetryScheduled,
+        events.RetryRecovered,
+        events.CircuitHalfOpened,
+        events.CircuitClosed,
+        events.FallbackServed,
+        events.AbandonedWorkFinished,
+    ),
+    logging.INFO,
+)
+
+
 class StructuredLogs(Subscriber):
     """Writes a line per event that is worth reading."""
 
@@ -96,12 +113,18 @@ class StructuredLogs(Subscriber):
     def __init__(self) -> None:
         self._logger = get_logger("telemetrix")
 
+    def wants(self, kind: type[events.Event]) -> bool:
+        """Whether a line about it would be written."""
+        return self._logger.wanted(_LEVELS.get(kind, logging.WARNING))
+
     def on_event(self, event: events.Event) -> None:
         """Log it."""
         line = _LINES.get(type(event))
-        if line is None or not self._logger.wanted():
+        if line is None or not self._logger.wanted(logging.WARNING):
             return
         level, name, fields = line(event)
+        if not self._logger.wanted(level):
+            return
         identity = trace.get_current_span().get_span_context()
         if identity.is_valid:
             fields["trace_id"] = trace.format_trace_id(identity.trace_id)
@@ -123,39 +146,47 @@ class Logger:
         self._standard = logging.getLogger(name)
         self._fallback: Any = None
 
-    def wanted(self) -> bool:
-        """Whether an `info` line could be written at all; costs no formatting."""
-        return _structlog_is_configured() or self._standard.isEnabledFor(logging.INFO)
+    def wanted(self, level: int) -> bool:
+        """Whether a line of that level could be written at all; costs no formatting."""
+        return self._standard.isEnabledFor(level) or _structlog_is_configured()
 
-    def debug(self, event: str, *args: object, **fields: Any) -> None:
+    def debug(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at DEBUG."""
-        self.log(logging.DEBUG, event, *args, **fields)
+        self._write(logging.DEBUG, event, args, fields)
 
-    def info(self, event: str, *args: object, **fields: Any) -> None:
+    def info(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at INFO."""
-        self.log(logging.INFO, event, *args, **fields)
+        self._write(logging.INFO, event, args, fields)
 
-    def warning(self, event: str, *args: object, **fields: Any) -> None:
+    def warning(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at WARNING."""
-        self.log(logging.WARNING, event, *args, **fields)
+        self._write(logging.WARNING, event, args, fields)
 
-    def error(self, event: str, *args: object, **fields: Any) -> None:
+    def error(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at ERROR."""
-        self.log(logging.ERROR, event, *args, **fields)
+        self._write(logging.ERROR, event, args, fields)
 
-    def critical(self, event: str, *args: object, **fields: Any) -> None:
+    def critical(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at CRITICAL."""
-        self.log(logging.CRITICAL, event, *args, **fields)
+        self._write(logging.CRITICAL, event, args, fields)
 
-    def exception(self, event: str, *args: object, **fields: Any) -> None:
+    def exception(self, event: str, /, *args: object, **fields: Any) -> None:
         """Log at ERROR, with the exception being handled."""
         fields.setdefault("exc_info", True)
-        self.log(logging.ERROR, event, *args, **fields)
+        self._write(logging.ERROR, event, args, fields)
 
-    def log(self, level: int, event: str, *args: object, extra: Mapping[str, Any] | None = None, **fields: Any) -> None:
+    def log(self, level: int, event: str, /, *args: object, **fields: Any) -> None:
         """Log at a level of `logging`."""
-        if extra:
-            fields = {**{"extra_event" if key == "event" else key: value for key, value in extra.items()}, **fields}
+        self._write(level, event, args, fields)
+
+    def _write(self, level: int, event: str, args: tuple[object, ...], fields: _Fields) -> None:
+        extra = fields.pop("extra", None)
+        if isinstance(extra, Mapping):
+            fields = {**cast("Mapping[str, Any]", extra), **fields}
+        elif extra is not None:
+            fields["extra"] = extra
+        # `event` and `level` are the logger's own words.
+        fields = {f"extra_{key}" if key in {"event", "level"} else key: value for key, value in fields.items()}
         self._target().log(level, event, *args, **fields)
 
     def __getattr__(self, name: str) -> Any:

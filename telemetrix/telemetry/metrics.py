@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import Metric as Family
 
 from telemetrix import events
+from telemetrix._core.outcomes import Primitive
 from telemetrix._version import __version__
 from telemetrix.calls import OTHER, Call, Operation
 from telemetrix.locks import survive_fork
@@ -63,7 +64,9 @@ class PrometheusMetrics(Subscriber):
         self._finished: deque[Call] = deque()
         self._operations: dict[tuple[str, str], OperationSeries] = {}
         self._circuits = CircuitSeries(self._metrics, multiprocess=self._multiprocess)
-        self._lock = threading.Lock()
+        # Re-entered when an event is published while metrics are read, from a finalizer or a signal handler.
+        self._lock = threading.RLock()
+        self._detached = False
         self._metrics[catalog.BUILD_INFO.name].labels(__version__).set(1)
         for label in ("operation", "circuit", "subscriber"):
             self._metrics[catalog.LABEL_OVERFLOW.name].labels(label)
@@ -83,16 +86,23 @@ class PrometheusMetrics(Subscriber):
 
     def collect(self) -> Iterator[Family]:
         """The families as they are now, with every call that has ended."""
-        self.fold()
-        for metric in self._metrics.values():
-            yield from metric.collect()
+        # Read under the lock too: a fork waits for it, so no child inherits a lock of prometheus_client in use.
+        with self._lock:
+            self._fold()
+            families = [family for metric in self._metrics.values() for family in metric.collect()]
+        yield from families
 
     def fold(self) -> None:
         """Bring what has been counted since the last time into the Prometheus metrics."""
         with self._lock:
-            self._fold_finished()
-            for series in list(self._operations.values()):
-                series.fold_successes()
+            self._fold()
+
+    def _fold(self) -> None:
+        if self._detached:
+            return
+        self._fold_finished()
+        for series in list(self._operations.values()):
+            series.fold()
         self._circuits.fold()
 
     # What the bus tells
@@ -100,7 +110,10 @@ class PrometheusMetrics(Subscriber):
     def record(self, call: Call) -> None:
         """A call ended."""
         if self._multiprocess:
-            self._series(call.operation).add(call)
+            with self._lock:
+                series = self._series(call.operation)
+                series.add(call)
+                series.fold()
             return
         finished = self._finished
         finished.append(call)
@@ -113,9 +126,13 @@ class PrometheusMetrics(Subscriber):
 
     def on_event(self, event: events.Event) -> None:
         """Something happened."""
+        with self._lock:
+            self._hear(event)
+
+    def _hear(self, event: events.Event) -> None:
         match event:
-            case events.OperationRegistered(operation=operation):
-                self._series(operation)
+            case events.OperationRegistered(operation=operation, known=known):
+                self._series(operation, from_now=known)
             case events.CircuitRegistered():
                 self._circuits.registered(event)
             case events.CircuitTransition():
@@ -144,10 +161,26 @@ class PrometheusMetrics(Subscriber):
             case _:
                 pass
 
+    def detached(self) -> None:
+        """Count what is still waiting, and nothing after it."""
+        self.fold()
+        self._detached = True
+
+    def before_fork(self) -> None:
+        """Keep the locks in here, and those of prometheus_client behind them, out of use while the process forks."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+
     def renew_locks(self) -> None:
-        """After a fork; the gauges of this process have to be said again, they count per process."""
-        self._lock = threading.Lock()
+        """After a fork, in the child: what counts per process has to be said again."""
+        self._lock = threading.RLock()
         self._circuits.renew()
+        for primitive, label in self._operations:
+            if primitive == Primitive.TIMEOUT:
+                self._child(catalog.ABANDONED_THREADS, label).set(0)
 
     # Inside
 
@@ -157,11 +190,11 @@ class PrometheusMetrics(Subscriber):
             call = finished.popleft()
             self._series(call.operation).add(call)
 
-    def _series(self, operation: Operation) -> OperationSeries:
+    def _series(self, operation: Operation, *, from_now: bool = True) -> OperationSeries:
         key = (operation.primitive.value, operation.label)
         series = self._operations.get(key)
         if series is None:
-            series = self._operations.setdefault(key, OperationSeries(operation, self._metrics))
+            series = self._operations.setdefault(key, OperationSeries(operation, self._metrics, from_now=from_now))
         return series
 
     def _child(self, metric: Metric, *labels: str) -> Any:

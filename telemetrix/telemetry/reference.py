@@ -30,7 +30,7 @@ The values of `outcome` and `reason` in `telemetrix_calls_total`, by primitive.
 _QUESTIONS = """\
 ## What to ask
 
-Each question of the guide's "Metrics to Track" that these primitives can answer is one query.
+Each question an operator asks of these primitives is one query.
 """
 
 

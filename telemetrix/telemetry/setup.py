@@ -46,7 +46,12 @@ class _Installed:
     def apply(self, settings: _Settings) -> None:
         """Replace what has changed, and nothing else. Tracing comes first on the bus: it tells metrics the trace id."""
         with self._lock:
-            before, self.settings = self.settings, settings
+            before = self.settings
+            metrics = None
+            if settings.metrics and (before.metrics, before.registry) != (settings.metrics, settings.registry):
+                # First, because the registry may refuse them; then nothing has changed yet.
+                metrics = PrometheusMetrics(settings.registry)
+            self.settings = settings
             tracing = ("tracing", "tracer_provider", "spans", "exception_details")
             if any(getattr(before, name) != getattr(settings, name) for name in tracing):
                 self._remove("tracing")
@@ -60,8 +65,8 @@ class _Installed:
                     )
             if (before.metrics, before.registry) != (settings.metrics, settings.registry):
                 self._remove("metrics")
-                if settings.metrics:
-                    self._subscriptions["metrics"] = default_bus.subscribe(PrometheusMetrics(settings.registry))
+                if metrics is not None:
+                    self._subscriptions["metrics"] = default_bus.subscribe(metrics)
             if before.logging != settings.logging:
                 self._remove("logging")
                 if settings.logging:
@@ -114,7 +119,7 @@ def configure(
         raise checks.refuse_type("registry", registry, "a prometheus_client.CollectorRegistry")
     if not isinstance(tracer_provider, (TracerProvider, _Unset)) and tracer_provider is not None:
         raise checks.refuse_type("tracer_provider", tracer_provider, "an OpenTelemetry TracerProvider or None")
-    if not isinstance(spans, _Unset) and spans not in {"all", "compact"}:
+    if not isinstance(spans, _Unset) and spans not in ("all", "compact"):
         raise checks.refuse("spans", spans, "'all' or 'compact'")
     given = {**flags, "registry": registry, "tracer_provider": tracer_provider, "spans": spans}
     changes = {name: value for name, value in given.items() if not isinstance(value, _Unset)}

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode, TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, TracerProvider
 
 from telemetrix import events
 from telemetrix._core.outcomes import Outcome, Primitive
@@ -31,7 +31,7 @@ MAX_MESSAGE: Final = 1024
 MAX_STACKTRACE: Final = 8192
 """Characters of an exception's message and stack trace on a span, when they were asked for."""
 
-_SURROUNDING: Final = otel_context.create_key("telemetrix-surrounding-span")
+_LATEST: Final = otel_context.create_key("telemetrix-latest-span")
 _SUPPRESSED: Final[str] = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
 _SEEN_AS_ERROR: Final = {Outcome.FAILURE, Outcome.REJECTED, Outcome.TIMEOUT}
 
@@ -41,6 +41,14 @@ class _Surrounding(NamedTuple):
 
     operation: str
     span: Span
+
+
+class _Latest(NamedTuple):
+    """Which subscriber entered a span last, and what was current before; two tracers must not see each other's."""
+
+    owner: OpenTelemetryTraces
+    span: Span
+    before: Span
 
 
 class _Shown(NamedTuple):
@@ -63,6 +71,7 @@ class OpenTelemetryTraces(Subscriber):
     """
 
     event_types = (events.RetryScheduled, events.CircuitTransition)
+    never_raises = True
 
     def __init__(
         self,
@@ -73,12 +82,19 @@ class OpenTelemetryTraces(Subscriber):
     ) -> None:
         self._provided = tracer_provider is not None
         self._tracer = trace.get_tracer("telemetrix", __version__, tracer_provider)
+        self._key = otel_context.create_key("telemetrix-surrounding-span")
+        self._opened: dict[str, SpanContext] = {}
         self._compact = spans == "compact"
         self._details = exception_details
 
     def is_listening(self) -> bool:
         """Whether there is a provider by now."""
         # The module's own variable, because asking the API costs 1.5 µs per call as long as there is none.
+        return self._provided or _global_provider_is_set()
+
+    def wants(self, kind: type[events.Event]) -> bool:
+        """Events are shown on spans, so only where there may be one."""
+        del kind
         return self._provided or _global_provider_is_set()
 
     # Calls
@@ -88,26 +104,30 @@ class OpenTelemetryTraces(Subscriber):
         context = otel_context.get_current()
         if context.get(_SUPPRESSED):
             return
-        surrounding: Any = context.get(_SURROUNDING)
+        surrounding = self._surrounding(context)
         operation = call.operation
         if self._compact and surrounding is not None and surrounding.operation == operation.name:
-            call.notes = {self: _Shown(surrounding.span, None, outermost=False)}
+            _keep(call, self, _Shown(surrounding.span, None, outermost=False))
+            _identify(call, surrounding.span)
             return
         attributes = {"telemetrix.primitive": operation.primitive.value, "telemetrix.operation": operation.name}
         if operation.function is not None:
             attributes["code.function.name"] = operation.function
-        span = self._tracer.start_span(
-            f"{operation.primitive.value} {operation.name}",
-            context,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
+        span, token = self._open(
+            f"{operation.primitive.value} {operation.name}", operation.name, attributes, context, self._links(call)
         )
-        token = self._enter(span, operation.name, context)
         _keep(call, self, _Shown(span, token, outermost=surrounding is None))
-        identity = span.get_span_context()
-        if identity.trace_flags.sampled and span.is_recording():
-            call.trace = (trace.format_trace_id(identity.trace_id), trace.format_span_id(identity.span_id))
+        _identify(call, span)
+
+    def _links(self, call: Call) -> list[Link]:
+        """A probe is linked to the trace that opened its circuit."""
+        attributes = call.attributes or {}
+        if attributes.get("telemetrix.circuit.state") != "half_open":
+            return []
+        opened = self._opened.get(attributes.get("telemetrix.circuit.name", ""))
+        if opened is None or opened.trace_id == trace.get_current_span().get_span_context().trace_id:
+            return []
+        return [Link(opened)]
 
     def attempt_started(self, call: Call) -> None:
         """Open the attempt's span and make it current."""
@@ -120,15 +140,9 @@ class OpenTelemetryTraces(Subscriber):
         }
         if call.attempts > 1:
             attributes["telemetrix.retry.delay"] = call.wait
-        context = otel_context.get_current()
-        span = self._tracer.start_span(
-            f"attempt {operation.name}",
-            context,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
+        span, token = self._open(
+            f"attempt {operation.name}", operation.name, attributes, otel_context.get_current(), []
         )
-        token = self._enter(span, operation.name, context)
         call.notes[self, "attempt"] = _Shown(span, token, outermost=False)
 
     def attempt_finished(self, call: Call, error: BaseException | None) -> None:
@@ -156,9 +170,11 @@ class OpenTelemetryTraces(Subscriber):
             self._merge(call, span)
             return
         _leave(shown.token)
-        if span.is_recording():
-            self._describe(call, span, outermost=shown.outermost)
-        span.end()
+        try:
+            if span.is_recording():
+                self._describe(call, span, outermost=shown.outermost)
+        finally:
+            span.end()
 
     def _describe(self, call: Call, span: Span, *, outermost: bool) -> None:
         attributes: dict[str, Any] = dict(call.attributes or {})
@@ -175,6 +191,10 @@ class OpenTelemetryTraces(Subscriber):
         span.set_attributes(attributes)
 
     def _merge(self, call: Call, span: Span) -> None:
+        if not span.is_recording():
+            return  # the work outlived the span it was to be shown on
+        if call.operation.primitive is Primitive.RETRY:
+            span.set_attributes({"telemetrix.attempts": call.attempts, "telemetrix.retried": call.attempts > 1})
         primitive = call.operation.primitive.value
         span.set_attributes(call.attributes or {})
         span.set_attributes(
@@ -197,7 +217,12 @@ class OpenTelemetryTraces(Subscriber):
         """Show retries and circuit transitions on the span they happened in."""
         if not self.is_listening():
             return
-        span = trace.get_current_span()
+        context = otel_context.get_current()
+        if context.get(_SUPPRESSED):
+            return
+        span = self._shown_span(context)
+        if isinstance(event, events.CircuitOpened):
+            self._opened[event.circuit] = span.get_span_context()
         if not span.is_recording():
             return
         if isinstance(event, events.CircuitTransition):
@@ -213,10 +238,46 @@ class OpenTelemetryTraces(Subscriber):
                 },
             )
 
-    @staticmethod
-    def _enter(span: Span, operation: str, context: otel_context.Context) -> object:
+    # Spans
+
+    def _surrounding(self, context: otel_context.Context) -> _Surrounding | None:
+        return cast("_Surrounding | None", context.get(self._key))
+
+    def _shown_span(self, context: otel_context.Context) -> Span:
+        """The span that what happens now belongs to: ours, or the user's where there is none of ours."""
+        surrounding = self._surrounding(context)
+        return self._parent(context) if surrounding is None else surrounding.span
+
+    def _parent(self, context: otel_context.Context) -> Span:
+        """The current span, unless another tracing subscriber of telemetrix made it."""
+        current = trace.get_current_span(context)
+        latest = cast("_Latest | None", context.get(_LATEST))
+        if latest is None or latest.owner is self or latest.span is not current:
+            return current
+        surrounding = self._surrounding(context)
+        return latest.before if surrounding is None else surrounding.span
+
+    def _open(
+        self, name: str, operation: str, attributes: dict[str, Any], context: otel_context.Context, links: list[Link]
+    ) -> tuple[Span, object]:
+        parent = self._parent(context)
+        under = trace.set_span_in_context(parent, context)
+        span = self._tracer.start_span(
+            name, under, attributes=attributes, links=links, record_exception=False, set_status_on_exception=False
+        )
+        latest = cast("_Latest | None", context.get(_LATEST))
+        current = trace.get_current_span(context)
+        before = latest.before if latest is not None and latest.span is current else current
         inside = trace.set_span_in_context(span, context)
-        return otel_context.attach(otel_context.set_value(_SURROUNDING, _Surrounding(operation, span), inside))
+        inside = otel_context.set_value(_LATEST, _Latest(self, span, before), inside)
+        return span, otel_context.attach(otel_context.set_value(self._key, _Surrounding(operation, span), inside))
+
+
+def _identify(call: Call, span: Span) -> None:
+    """Tell the metrics which span shows the call, for their exemplars."""
+    identity = span.get_span_context()
+    if identity.trace_flags.sampled and span.is_recording():
+        call.trace = (trace.format_trace_id(identity.trace_id), trace.format_span_id(identity.span_id))
 
 
 def _transition_attributes(event: events.CircuitTransition) -> dict[str, Any]:

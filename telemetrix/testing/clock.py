@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
-import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
@@ -15,6 +16,8 @@ from telemetrix import clock
 
 _GLANCE = 0.001
 """Real seconds between two looks at the virtual time while a thread is waited for."""
+
+_Canceller = Callable[[anyio.CancelScope], None]
 
 
 class VirtualClock:
@@ -34,7 +37,7 @@ class VirtualClock:
         self._now = start
         self._autojump = autojump
         self._moved = threading.Condition()
-        self._scopes: list[tuple[float, weakref.ref[anyio.CancelScope]]] = []
+        self._scopes: WeakKeyDictionary[anyio.CancelScope, tuple[float, _Canceller]] = WeakKeyDictionary()
 
     def monotonic(self) -> float:
         """The present reading, seconds."""
@@ -50,12 +53,12 @@ class VirtualClock:
             raise ValueError(f"seconds={seconds!r} is not allowed: a finite number, 0 or more")
         with self._moved:
             self._now += seconds
-            due = [scope() for deadline, scope in self._scopes if deadline <= self._now]
-            self._scopes = [entry for entry in self._scopes if entry[0] > self._now]
+            due = [(scope, cancel) for scope, (deadline, cancel) in self._scopes.items() if deadline <= self._now]
+            for scope, _ in due:
+                del self._scopes[scope]
             self._moved.notify_all()
-        for scope in due:
-            if scope is not None:
-                scope.cancel()
+        for scope, cancel in due:
+            cancel(scope)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, by moving the time (or until it has been moved far enough)."""
@@ -89,7 +92,7 @@ class VirtualClock:
     def cancel_scope(self, seconds: float) -> anyio.CancelScope:
         """A scope that is cancelled when the time has moved by `seconds`."""
         scope = anyio.CancelScope()
-        self._scopes.append((self._now + seconds, weakref.ref(scope)))
+        self._scopes[scope] = (self._now + seconds, _canceller())
         return scope
 
 
@@ -102,3 +105,27 @@ def virtual_clock(*, start: float = 1000.0, autojump: bool = True) -> Generator[
         yield virtual
     finally:
         clock.install(previous)
+
+
+def _canceller() -> _Canceller:
+    """How a scope of the running event loop is cancelled from any thread; not at all once its loop has ended."""
+    home = threading.get_ident()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        import trio  # noqa: PLC0415 - it is running, so it is there
+
+        elsewhere: Callable[[Callable[[], None]], object] = trio.lowlevel.current_trio_token().run_sync_soon
+        ended: type[Exception] = trio.RunFinishedError
+        running = trio.lowlevel.in_trio_run
+    else:
+        elsewhere, ended, running = loop.call_soon_threadsafe, RuntimeError, loop.is_running
+
+    def cancel(scope: anyio.CancelScope) -> None:
+        if threading.get_ident() == home and running():
+            scope.cancel()
+            return
+        with suppress(ended):
+            elsewhere(scope.cancel)
+
+    return cancel

@@ -106,11 +106,6 @@ def test_exception_types__tuple_with_one_wrong_item__names_that_item(bad: object
     assert text == f"setting={bad!r} is not allowed: an exception class or a non-empty tuple of them"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OverflowError,
-    reason="checks.py: _number lets float()'s OverflowError through for an int that is no float",
-)
 @pytest.mark.parametrize("check", [checks.seconds, checks.factor])
 @pytest.mark.parametrize("value", [HUGE, -HUGE], ids=["huge", "minus huge"])
 def test_check__int_too_large_for_a_float__is_refused_like_infinity(check: Check, value: int) -> None:

@@ -154,8 +154,9 @@ class CircuitModel(RuleBasedStateMachine):
     @rule(state=st.sampled_from(CircuitState))
     def somebody_forces(self, state: CircuitState) -> None:
         source = self.era.state
+        self.last_error = None
         if state is CLOSED:
-            self.streak, self.last_error = [], None
+            self.streak = []
         transition = self.machine.force(state, float(self.now))
         if state is source:
             assert transition is None

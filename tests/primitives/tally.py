@@ -35,6 +35,7 @@ class Tally(Subscriber):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.events: list[Event] = []
+        self._rejected_before = {operation: operation.rejections[0] for operation in self._operations()}
         self._before = {operation: sum(operation.successes.counts) for operation in self._operations()}
 
     def record(self, call: Call) -> None:
@@ -65,12 +66,21 @@ class Tally(Subscriber):
             and name in {None, call.operation.name}
             and _matches(ending, call.outcome, call.reason)
         ]
-        return len(recorded) + (self._in_cells(primitive, name) if _matches(ending, *ENDINGS[primitive][0]) else 0)
+        in_cells = self._in_cells(primitive, name) if _matches(ending, *ENDINGS[primitive][0]) else 0
+        rejected = self._rejected(primitive, name) if _matches(ending, Outcome.REJECTED, Reason.OPEN) else 0
+        return len(recorded) + in_cells + rejected
 
     def attempts(self, name: str) -> int:
         """How many attempts all calls of a retry made."""
         return sum(call.attempts for call in self.calls if call.operation.name == name) + self._in_cells(
             Primitive.RETRY, name
+        )
+
+    def _rejected(self, primitive: Primitive, name: str | None) -> int:
+        return sum(
+            operation.rejections[0] - self._rejected_before.get(operation, 0)
+            for operation in self._operations()
+            if operation.primitive is primitive and name in {None, operation.name}
         )
 
     def _in_cells(self, primitive: Primitive, name: str | None) -> int:

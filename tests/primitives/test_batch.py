@@ -244,14 +244,10 @@ def test_batch_builtin_partial_and_bound_method_process() -> None:
     assert batch_with_retry([1, 2], Flaky().__call__) == ([2, 4], [])
 
 
-@pytest.mark.xfail(strict=True, reason="_targets.function_name: a method descriptor has no __module__")
 def test_batch_method_of_a_builtin_class_processes() -> None:
     assert batch_with_retry(["a", "b"], str.upper) == (["A", "B"], [])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_targets.function_name: a builtin's bound method has __module__ None, which becomes its name"
-)
 def test_batch_bound_method_of_a_builtin_object_has_a_name_without_none() -> None:
     with capture(spans=None) as captured:
         appended: list[int] = []

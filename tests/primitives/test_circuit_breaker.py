@@ -364,9 +364,6 @@ def test_open__breaker_that_would_probe__starts_the_recovery_timeout_again(later
     assert breaker.state is OPEN
 
 
-@pytest.mark.xfail(
-    strict=True, reason="circuit.py: force() to the present state restarts it and tells nobody; the metric goes astray"
-)
 def test_open__breaker_that_would_probe__is_shown_open_by_the_metric(
     later: Callable[[float], None], telemetrix_capture: CapturedTelemetry
 ) -> None:

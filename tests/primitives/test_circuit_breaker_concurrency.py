@@ -386,9 +386,6 @@ def events_of(breaker: CircuitBreaker, heard: list[Event]) -> list[str]:
     return [type(e).__name__ for e in heard if isinstance(e, CircuitTransition) and e.circuit == breaker.name]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bus.py: an event published while another is delivered overtakes it at later subscribers"
-)
 def test_events__subscriber_resets_the_circuit_it_hears_open__later_subscribers_hear_them_in_order() -> None:
     breaker = make(1, name="reset at once")
     heard: list[Event] = []
@@ -402,9 +399,6 @@ def test_events__subscriber_resets_the_circuit_it_hears_open__later_subscribers_
     assert events_of(breaker, heard) == ["CircuitOpened", "CircuitClosed"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="circuits.py: follows transitions in the order they are told, which need not be their own"
-)
 def test_metric__another_thread_moves_the_circuit_while_its_opening_is_told__shows_where_it_stands() -> None:
     breaker = make(1, name="moved meanwhile")
 

@@ -124,24 +124,16 @@ def generator() -> Iterator[int]:
     yield 1
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="circuit_breaker.py: call asks a partial its __qualname__"
-)
 def test_call__on_a_partial_of_a_coroutine_function__is_refused() -> None:
     with pytest.raises(TypeError, match="use acall"):
         finished(make().call(partial(coroutine)))
 
 
-@pytest.mark.xfail(strict=True, reason="circuit_breaker.py: call lets a generator function through unguarded")
 def test_call__on_a_generator_function__is_refused() -> None:
     with pytest.raises(TypeError, match="generator"):
         make().call(generator)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="circuit_breaker.py: acall runs a plain function, then counts its own TypeError as a failure",
-)
 def test_acall__on_a_plain_function__is_refused_before_it_runs() -> None:
     script, breaker = Script([1]), make(1, expected_exception=Exception)
     with pytest.raises(TypeError):
@@ -189,24 +181,15 @@ def test_block__inside_a_block_of_an_earlier_time__ends_its_own_call() -> None:
     assert breaker.state is HALF_OPEN, "the outer call is of a time that is over"
 
 
-def test_block__left_in_another_context_than_it_was_entered_in__is_forgotten_after_its_lease(
-    later: Callable[[float], None],
-) -> None:
+def test_block__left_in_another_context_than_it_was_entered_in__ends_its_call() -> None:
     # A framework that runs the two halves of a generator on two worker threads does this.
     breaker = make(1, 30.0)
     breaker.state = HALF_OPEN
     copy_context().run(breaker.__enter__)
     breaker.__exit__(None, None, None)
-    assert breaker.state is HALF_OPEN
-    later(31.0)
-    with breaker:
-        pass
     assert breaker.state is CLOSED
 
 
-@pytest.mark.xfail(
-    strict=True, reason="circuit_breaker.py: __exit__ finds no entry in such a context and does not count the failure"
-)
 def test_block__fails_in_another_context_than_it_was_entered_in__counts() -> None:
     breaker = make(1)
     copy_context().run(breaker.__enter__)

@@ -102,7 +102,6 @@ def test_on_open__uses_its_own_breaker__does_not_deadlock(via: Via) -> None:
     assert breaker.state is CLOSED
 
 
-@pytest.mark.xfail(strict=True, reason="circuit_breaker.py: a call whose on_open is interrupted is never finished")
 def test_on_open__is_interrupted__ends_the_call(via: Via, tally: Tally) -> None:
     breaker = make(1, on_open=Script([KeyboardInterrupt]))
     # In a context of its own, because a span that is never left stays current.
@@ -146,9 +145,6 @@ def test_error__circuit_that_never_failed_was_opened_by_hand__names_no_failure(v
     assert error.last_error_type is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="circuit.py: force(OPEN) keeps last_error; CircuitOpenError documents None when opened by hand"
-)
 def test_error__circuit_with_earlier_failures_was_opened_by_hand__names_no_failure(via: Via) -> None:
     breaker = make(5)
     fail(breaker, 1, via)
@@ -190,9 +186,6 @@ def test_telemetry__calls_of_each_ending__are_counted_once_each(via: Via, tally:
     assert tally.count(primitive=Primitive.CIRCUIT_BREAKER) == sum(expected.values())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="circuit_breaker.py: ProbeFinished and StaleResultDropped carry the name, not the capped label"
-)
 def test_telemetry__circuit_past_the_label_cap__has_no_series_of_its_own(
     telemetrix_capture: CapturedTelemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,7 @@ def test_retry__attempts_used_up__does_not_chain_the_exceptions(run: Run) -> Non
 def test_retry__attempts_used_up__notes_what_was_tried(run: Run) -> None:
     error = caught_from(lambda: run(retry(3, 1.0, name="pay"), Script([ValueError])))
     assert len(error.__notes__) == 1
-    assert re.fullmatch(r"telemetrix: pay gave up after 3 attempts in \S+ s: exhausted", error.__notes__[0])
+    assert re.fullmatch(r"telemetrix: pay gave up after 3 attempts in .+ s: exhausted", error.__notes__[0])
 
 
 @pytest.mark.usefixtures("each_path")
@@ -151,7 +151,6 @@ def test_retry__inside_another_retry__each_leaves_its_note() -> None:
     assert [note.split()[1] for note in notes] == ["inner", "outer"]
 
 
-@pytest.mark.xfail(strict=True, reason="_notes.py: removes the notes of every operation whose name begins with its own")
 def test_retry__inside_another_whose_name_it_begins_with__keeps_its_note() -> None:
     guarded = retry(2, 0, name="load")(retry(2, 0, name="load users")(Script([ValueError])))
     assert len(caught_from(guarded).__notes__) == 2
@@ -162,7 +161,6 @@ class FrozenError(Exception):
     code: int
 
 
-@pytest.mark.xfail(strict=True, reason="_notes.py: add_note raises on such an exception and replaces it")
 @pytest.mark.usefixtures("each_path")
 def test_retry__exception_that_takes_no_note__still_comes_back_itself(run: Run) -> None:
     error = FrozenError(7)
@@ -401,7 +399,6 @@ def test_on_retry__raises__is_counted_and_changes_nothing(
     assert "the callback is broken" not in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="retry.py: a call whose on_retry is interrupted is never finished")
 def test_on_retry__is_interrupted__ends_the_call_and_its_spans(run: Run, seen: Tally) -> None:
     def on_retry(exception: BaseException, attempt: int) -> None:
         raise KeyboardInterrupt

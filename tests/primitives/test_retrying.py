@@ -173,9 +173,6 @@ def test_block__left_by_an_exception_between_two_attempts__is_cancelled(ended: C
     assert ended(outcome="cancelled", reason="cancelled") == ended() == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="retrying.py: the loop variable, an Attempt, keeps the call alive until the function returns"
-)
 def test_block__left_by_break_between_two_attempts__is_cancelled_at_once(
     ended: Callable[..., int],
 ) -> None:
@@ -213,7 +210,6 @@ def test_block__second_attempt_is_not_entered__is_refused_and_ends_the_call(ende
     assert ended(outcome="cancelled") == ended() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="retrying.py: an attempt that is over can be entered again; the call ends twice")
 def test_block__attempt_is_entered_twice__is_refused(ended: Callable[..., int]) -> None:
     def run() -> None:
         for attempt in block():

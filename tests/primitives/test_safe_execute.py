@@ -176,16 +176,11 @@ def generator() -> Iterator[int]:
     raise ValueError
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="fallback.safe_execute lets it through: a generator's errors come after it has returned (DESIGN 5.3)",
-)
 def test_safe_execute_generator_function_is_refused() -> None:
     with pytest.raises(TypeError, match="generator"):
         safe_execute(generator)
 
 
-@pytest.mark.xfail(strict=True, reason="fallback.safe_execute: `func` is not positional-only, so it takes that keyword")
 def test_safe_execute_function_with_a_parameter_named_func_gets_it() -> None:
     def function(*, func: str) -> str:
         return func
@@ -194,6 +189,5 @@ def test_safe_execute_function_with_a_parameter_named_func_gets_it() -> None:
     assert execute(function, func="its own") == "its own"
 
 
-@pytest.mark.xfail(strict=True, reason="_targets.function_name: a method descriptor has no __module__")
 def test_safe_execute_method_of_a_builtin_class_is_called() -> None:
     assert safe_execute(str.upper, "a") == "A"

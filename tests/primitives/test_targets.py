@@ -195,9 +195,6 @@ def test_async_retry__on_what_is_no_coroutine_function__is_refused(target: Any) 
         async_retry(target)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_targets.py: looks at the object, not at its __call__; it comes back wrapped and unguarded"
-)
 @pytest.mark.parametrize("guard", GUARDS)
 @pytest.mark.parametrize("target", [AsyncCallable(), GeneratorCallable()])
 def test_decorator__on_an_object_whose_call_is_no_plain_function__refuses_or_guards_it(

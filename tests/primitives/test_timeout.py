@@ -10,6 +10,7 @@ import pickle
 import threading
 import traceback
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +27,26 @@ PATIENCE = 10
 """Seconds after which a test that waits for another thread gives up."""
 
 REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="nobody's")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Waits until the work that the test left behind has ended, so that the next test does not hear of it."""
+    left: Counter[str] = Counter()
+    changed = threading.Condition()
+
+    def count(event: TimeoutExpired | AbandonedWorkFinished) -> None:
+        with changed:
+            if isinstance(event, AbandonedWorkFinished):
+                left[event.operation] -= 1
+            elif event.abandoned:
+                left[event.operation] += 1
+            changed.notify()
+
+    with subscribe(count, to=(TimeoutExpired, AbandonedWorkFinished)):
+        yield
+        with changed:
+            assert changed.wait_for(lambda: max(left.values(), default=0) <= 0, PATIENCE)
 
 
 class Hang:
@@ -58,7 +79,12 @@ def hang(telemetrix_clock: VirtualClock) -> Iterator[Hang]:
 def late_ends(telemetrix_capture: CapturedTelemetry) -> Iterator[Callable[[], AbandonedWorkFinished]]:
     """Waits for the next piece of abandoned work to end; the capture has heard of it by then."""
     ends: SimpleQueue[AbandonedWorkFinished] = SimpleQueue()
-    with subscribe(ends.put, to=AbandonedWorkFinished):
+
+    def keep(event: AbandonedWorkFinished) -> None:
+        if event.operation == "op":
+            ends.put(event)
+
+    with subscribe(keep, to=AbandonedWorkFinished):
         yield lambda: ends.get(timeout=PATIENCE)
 
 
@@ -172,16 +198,17 @@ def test_timeout_abandoned_work_fails_late_end_tells_the_error_and_nobody_raises
     assert telemetrix_capture.metric("telemetrix_errors_total", operation="op", error_type="ValueError") == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_workers.Job.run: on_late_end runs outside the job's context, so its log line has no trace id (DESIGN 4)",
-)
 def test_timeout_late_end_is_told_in_the_context_of_the_call(hang: Hang) -> None:
     seen: SimpleQueue[str] = SimpleQueue()
-    with subscribe(lambda _: seen.put(REQUEST.get()), to=AbandonedWorkFinished):
+
+    def see(event: AbandonedWorkFinished) -> None:
+        if event.operation == "op":
+            seen.put(REQUEST.get())
+
+    with subscribe(see, to=AbandonedWorkFinished):
         token = REQUEST.set("of the call")
         with pytest.raises(OperationTimeout):
-            timeout(seconds=5)(hang)(5)
+            timeout(seconds=5, name="op")(hang)(5)
         REQUEST.reset(token)
         hang.let_go()
         assert seen.get(timeout=PATIENCE) == "of the call"
@@ -199,11 +226,6 @@ class SlowPool(WorkerPool):
         self._virtual.advance(5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="timeout.run waits the whole limit from when it begins to wait: time that passed by then is not counted, "
-    "so a virtual clock that the worker moves before that never expires",
-)
 def test_timeout_time_that_passes_before_the_caller_waits_counts(
     telemetrix_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,10 +385,6 @@ def test_timeout_argument_is_freed_when_the_caller_is_done_with_it() -> None:
     assert freed(make)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_workers.Job.run: its frame holds the error, whose traceback holds the frame: a cycle, with the arguments",
-)
 def test_timeout_error_is_freed_when_the_caller_is_done_with_it() -> None:
     @timeout(seconds=5)
     def function() -> None:

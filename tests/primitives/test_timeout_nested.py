@@ -244,19 +244,6 @@ def test_nested_async_in_sync_sees_the_nearer_deadline_of_either(telemetrix_cloc
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "anyio_backend",
-    [
-        pytest.param(
-            "asyncio",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="testing.VirtualClock.advance cancels a scope from a thread that is not its event loop's",
-            ),
-        ),
-        "trio",
-    ],
-)
 async def test_virtual_clock_moved_by_a_worker_thread_past_an_async_deadline_cancels_the_task(
     telemetrix_clock: VirtualClock,
 ) -> None:
@@ -269,10 +256,6 @@ async def test_virtual_clock_moved_by_a_worker_thread_past_an_async_deadline_can
         await function()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="testing.VirtualClock keeps the scopes of calls that have ended, and cancels them without an event loop",
-)
 def test_virtual_clock_moved_after_an_event_loop_has_ended_leaves_its_scopes_alone(
     telemetrix_clock: VirtualClock,
 ) -> None:

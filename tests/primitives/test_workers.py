@@ -209,10 +209,6 @@ def test_timeout_in_a_forked_child_whose_parent_had_idle_workers_runs(tmp_path: 
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="timeout.TimeoutDriver.run counts a job as abandoned that no thread could be started for: it never ends",
-)
 def test_timeout_no_thread_can_be_started_raises_that_error_and_abandons_nothing(
     monkeypatch: pytest.MonkeyPatch, telemetrix_capture: CapturedTelemetry
 ) -> None:

@@ -226,10 +226,6 @@ def slow_listener() -> Iterator[threading.Event]:
         go_on.set()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="circuits.py: moved() takes the event heard last for the latest; compare event.at with the state's since",
-)
 def test_state__transitions_heard_out_of_order__is_that_of_the_latest(
     slow_listener: threading.Event, name: str
 ) -> None:

@@ -95,10 +95,6 @@ def test_exemplars__without_tracing__are_none() -> None:
         assert exemplars(captured.registry) == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="tracing.py: with spans='compact' a merged call gets no call.trace, so its histogram has no exemplar",
-)
 def test_exemplar__of_a_call_merged_into_a_surrounding_span__names_that_span() -> None:
     with capture(spans="compact") as captured:
         body = function("ops.exemplar_compact", Script([1]))

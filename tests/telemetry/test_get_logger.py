@@ -90,11 +90,6 @@ def test_unconfigured__extra__becomes_fields(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("configured", [True, False], ids=["configured", "unconfigured"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="logs.py: fields named level, event or extra collide with the parameters of Logger.log: TypeError in the"
-    " caller's except clause; the standard library's extra={'level': …} is fine there",
-)
 def test_fields__named_as_parameters_of_ours__are_fields_all_the_same(
     caplog: pytest.LogCaptureFixture, *, configured: bool
 ) -> None:
@@ -143,7 +138,8 @@ def test_unconfigured__bind__keeps_the_fields(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.xfail(
-    strict=True, reason="logs.py: the record's place is structlog's _proxy_to_logger; pass stacklevel to the logger"
+    strict=True,
+    reason="logs.py: the record's place is structlog's _proxy_to_logger; hand a stacklevel on, _render() lets it pass",
 )
 def test_unconfigured__place_of_the_line__is_the_callers(caplog: pytest.LogCaptureFixture) -> None:
     get_logger("app").warning("paid")

@@ -257,11 +257,6 @@ def test_queue__longer_than_its_limit__is_folded_without_a_scrape_and_loses_noth
 # Counting begins with the operation
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="metrics.py: counting begins when OperationRegistered is heard; calls that end between the operation's"
-    " creation and that moment (here made by a subscriber, else by another thread) are lost",
-)
 def test_operation__called_while_its_registration_is_told__loses_no_call() -> None:
     def call_at_once(event: OperationRegistered) -> None:
         if event.operation.name == "ops.called_at_once":

@@ -19,6 +19,8 @@ import telemetrix
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+telemetrix.configure(logging=False)
+
 def make():
     breaker = telemetrix.CircuitBreaker(2, 60, name="shared")
     script = telemetrix.testing.Script([1, ValueError, 1])

@@ -305,9 +305,6 @@ def test_exception__details_asked_for_and_huge__are_capped() -> None:
         assert len(exception["exception.stacktrace"]) == MAX_STACKTRACE
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tracing.py: call_finished() ends the span only if _describe() did not raise; it stays open"
-)
 def test_exception__whose_text_cannot_be_made__still_ends_the_span_and_reaches_the_caller() -> None:
     class UnprintableError(Exception):
         def __str__(self) -> str:
@@ -372,9 +369,6 @@ def test_circuit_transition__by_hand_outside_any_span__is_nowhere(captured: Capt
     assert captured.spans == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tracing.py: DESIGN §6 wants a probe linked to the trace that opened the circuit"
-)
 def test_probe__in_another_trace_than_the_opening__is_linked_to_it(captured: CapturedTelemetry) -> None:
     breaker = CircuitBreaker(1, name="linked probe")
     guarded = breaker(function(ORDER, Script([ValueError, 1])))

