@@ -15,7 +15,6 @@ import functools
 import inspect
 import linecache
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from string import Template
@@ -23,6 +22,7 @@ from textwrap import indent
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
+from telemetrix import clock
 from telemetrix.bus import default_bus
 from telemetrix.calls import DURATION_BOUNDS, Operation
 from telemetrix.primitives._targets import is_async
@@ -120,7 +120,7 @@ def write_wrapper(
     bound = {
         "tx_function": function,
         "tx_bus": default_bus,
-        "tx_now": time.monotonic,
+        "tx_now": clock.SYSTEM.monotonic,
         "tx_unknown": math.nan,
         "tx_bisect": bisect_left,
         "tx_bounds": DURATION_BOUNDS,

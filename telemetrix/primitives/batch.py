@@ -137,7 +137,8 @@ async def _side_by_side(
                 tasks.start_soon(work, shared)
     except BaseExceptionGroup as group:
         # No item's error gets here: it is an interruption, which its sender knows by its own name.
-        raise group.exceptions[0] from None
+        interruptions = [error for error in group.exceptions if isinstance(error, (KeyboardInterrupt, SystemExit))]
+        raise (interruptions or group.exceptions)[0] from None
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:

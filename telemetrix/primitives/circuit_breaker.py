@@ -220,7 +220,7 @@ class CircuitBreaker:
 
     async def acall(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await a coroutine function once, guarded."""
-        if inspect.isroutine(function) and not is_async(function):
+        if not is_async(function):
             raise TypeError(f"acall cannot guard {function_name(function)}: it is not a coroutine function; use call")
         result: R = await self._async_run(self._own_operation(function), function, args, kwargs)
         return result

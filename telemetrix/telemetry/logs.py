@@ -225,8 +225,13 @@ def _structlog_is_configured() -> bool:
     return structlog is not None and structlog.is_configured()
 
 
+_FRAMES_OF_OURS: Final = 6
+"""Calls between the line that logs and the standard library's logger, so that a record names that line."""
+
+
 def _render(_: Any, __: str, fields: EventDict) -> tuple[tuple[str], _Fields]:
     """`event key=value …` for the standard library, which adds the exception itself."""
     event = fields.pop("event")
     passed = {key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields}
+    passed.setdefault("stacklevel", _FRAMES_OF_OURS)
     return (" ".join([str(event), *(f"{key}={value}" for key, value in fields.items())]),), passed

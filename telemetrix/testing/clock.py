@@ -92,7 +92,8 @@ class VirtualClock:
     def cancel_scope(self, seconds: float) -> anyio.CancelScope:
         """A scope that is cancelled when the time has moved by `seconds`."""
         scope = anyio.CancelScope()
-        self._scopes[scope] = (self._now + seconds, _canceller())
+        with self._moved:
+            self._scopes[scope] = (self._now + seconds, _canceller())
         return scope
 
 

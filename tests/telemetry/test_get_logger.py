@@ -93,13 +93,16 @@ def test_unconfigured__extra__becomes_fields(caplog: pytest.LogCaptureFixture) -
 def test_fields__named_as_parameters_of_ours__are_fields_all_the_same(
     caplog: pytest.LogCaptureFixture, *, configured: bool
 ) -> None:
+    sink = io.StringIO()
     if configured:
         structlog.configure(
-            processors=[structlog.processors.KeyValueRenderer()],
-            logger_factory=structlog.PrintLoggerFactory(io.StringIO()),
+            processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+            logger_factory=structlog.PrintLoggerFactory(sink),
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         )
-    get_logger("app").warning("paid", extra={"level": "gold"})
+    get_logger("app").warning("paid", extra={"level": "gold", "event": "odd"}, name="n")
+    shown = sink.getvalue().replace("'", "") if configured else caplog.messages[0]
+    assert {"extra_level=gold", "extra_event=odd", "name=n"} <= set(shown.split())
 
 
 def test_unconfigured__percent_arguments__are_put_in(caplog: pytest.LogCaptureFixture) -> None:
