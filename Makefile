@@ -71,18 +71,18 @@ types: $(VENV)/.has-lint  ## mypy --strict and pyright
 	  || { cat $(VENV)/verifytypes.log; exit 1; }
 	@grep '^Type completeness score' $(VENV)/verifytypes.log
 
-# One process: forking tests meet no threads of a test runner's there.
+# Two processes, as the smallest machine has cores; tests that fork do so in processes of their own.
 unit: $(VENV)/.has-dev  ## the tests, with a coverage report
 	@$(say) "pytest on $$($(BIN)/python --version)"
 	@$(BIN)/coverage erase
-	@$(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -q -n 2 $(ARGS)
 	@$(say) 'coverage'
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
 unit-quick: $(VENV)/.has-dev  ## the tests, without the slow ones, those with servers and the report
 	@$(say) "pytest on $$($(BIN)/python --version), quick tests"
-	@$(BIN)/python -m pytest -q -m 'not slow and not service' $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not service' $(ARGS)
 
 other-pythons: $(VENV)/.has-dev  ## the quick tests on each other supported Python that is found
 	@this=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \

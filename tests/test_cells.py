@@ -158,7 +158,7 @@ def test_cells__written_wrapper__has_no_call_or_jump_back_between_load_and_store
 
 def test_cells__durations_at_and_around_the_bounds__fall_into_their_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("telemetrix.clock.SystemClock.monotonic", staticmethod(lambda: now[0]))
     with default_bus.subscribe(CountsOnly()):
         taken = (0.0, *DURATION_BOUNDS, DURATION_BOUNDS[-1] + 1)
 

@@ -140,10 +140,6 @@ def test_unconfigured__bind__keeps_the_fields(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == ["paid user=u"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="logs.py: the record's place is structlog's _proxy_to_logger; hand a stacklevel on, _render() lets it pass",
-)
 def test_unconfigured__place_of_the_line__is_the_callers(caplog: pytest.LogCaptureFixture) -> None:
     get_logger("app").warning("paid")
     assert caplog.records[0].filename == "test_get_logger.py"
