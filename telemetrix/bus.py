@@ -47,8 +47,8 @@ class Subscription:
 
     def __init__(self, bus: EventBus, subscriber: Subscriber, event_types: EventTypes) -> None:
         self._bus = bus
-        self.subscriber = subscriber
-        self.event_types = event_types
+        self.subscriber: Subscriber = subscriber
+        self.event_types: EventTypes = event_types
 
     def close(self) -> None:
         """Stop listening; closing twice is allowed."""
@@ -73,7 +73,7 @@ class EventBus:
 
     def __init__(self) -> None:
         self.watch: Callable[[], bool] | None = None
-        self.counting = False
+        self.counting: bool = False
         self._lock = threading.RLock()  # a signal handler may publish while this thread holds it
         survive_fork(self)
         self._subscriptions: tuple[Subscription, ...] = ()

@@ -50,10 +50,10 @@ class Operation:
         function: str | None,
         shared: Operation | None = None,
     ) -> None:
-        self.primitive = primitive
-        self.name = name
-        self.label = label
-        self.function = function
+        self.primitive: Primitive = primitive
+        self.name: str = name
+        self.label: str = label
+        self.function: str | None = function
         self.successes: SuccessCells = shared.successes if shared else SuccessCells()
         self.rejections: list[int] = shared.rejections if shared else [0]
 
@@ -123,15 +123,15 @@ class Call:
     )
 
     def __init__(self, operation: Operation, started_at: float) -> None:
-        self.operation = operation
-        self.started_at = started_at
-        self.attempts = 1
-        self.wait = 0.0
+        self.operation: Operation = operation
+        self.started_at: float = started_at
+        self.attempts: int = 1
+        self.wait: float = 0.0
         self.waits: list[float] | None = None
         self.errors: list[type[BaseException]] | None = None
         self.outcome: Outcome | None = None
         self.reason: Reason | None = None
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         self.error: BaseException | None = None
         self.attributes: dict[str, str] | None = None
         self.trace: tuple[str, str] | None = None

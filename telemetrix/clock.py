@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol, cast
 
 import anyio
 
@@ -41,9 +41,16 @@ class Clock(Protocol):
 class SystemClock:
     """The real one: `time.monotonic`, `time.sleep` and the running event loop's timers (asyncio or trio)."""
 
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
-    async_sleep = staticmethod(anyio.sleep)
+    # The function itself: a method around it would cost every timed call.
+    monotonic: ClassVar[staticmethod[[], float]] = staticmethod(time.monotonic)
+
+    def sleep(self, seconds: float) -> None:
+        """`time.sleep`."""
+        time.sleep(seconds)
+
+    async def async_sleep(self, seconds: float) -> None:
+        """`anyio.sleep`."""
+        await anyio.sleep(seconds)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Block until the event is set or the time has passed."""
@@ -55,7 +62,7 @@ class SystemClock:
         return anyio.CancelScope(deadline=anyio.current_time() + seconds)
 
 
-SYSTEM: Clock = SystemClock()
+SYSTEM: Clock = cast("Clock", SystemClock())
 
 _current: Clock = SYSTEM
 _watchers: list[Callable[[], None]] = []

@@ -85,7 +85,7 @@ class FunctionSubscriber(Subscriber):
 
     def __init__(self, function: Callable[[Any], object], event_types: tuple[type[Event], ...]) -> None:
         self._function = function
-        self.event_types = event_types
+        self.event_types: tuple[type[Event], ...] = event_types
 
     @property
     def name(self) -> str:
@@ -120,8 +120,8 @@ class QueuedSubscriber(Subscriber):
         self._dropped = dropped
         self._failed = failed
         self._maxsize = maxsize
-        self.reads_successes = target.reads_successes
-        self.event_types = target.event_types
+        self.reads_successes: bool = target.reads_successes
+        self.event_types: tuple[type[Event], ...] = target.event_types
         self._begin()
         survive_fork(self)
         atexit.register(self.close)

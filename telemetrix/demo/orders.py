@@ -25,8 +25,10 @@ NETWORK_ERRORS: Final = (OSError, HTTPException)  # TimeoutError and ConnectionE
 PAID: Final = "paid"
 TO_BE_PAID: Final = "to be paid"
 
-payments = CircuitBreaker(failure_threshold=8, recovery_timeout=1.5, expected_exception=NETWORK_ERRORS, name="payments")
-inventory = CircuitBreaker(
+payments: CircuitBreaker = CircuitBreaker(
+    failure_threshold=8, recovery_timeout=1.5, expected_exception=NETWORK_ERRORS, name="payments"
+)
+inventory: CircuitBreaker = CircuitBreaker(
     failure_threshold=8, recovery_timeout=1.5, expected_exception=NETWORK_ERRORS, name="inventory"
 )
 
@@ -89,7 +91,7 @@ class OrderService:
         self._store = store
         self._stock = stock
         self._payment = payment
-        self.server = Server("orders", self._serve, tracer, port, idle_seconds=60.0)
+        self.server: Server = Server("orders", self._serve, tracer, port, idle_seconds=60.0)
 
     def place(self, order: Order) -> str:
         """Take an order: what became of its payment."""

@@ -39,7 +39,7 @@ class FaultyService:
         self._latency = latency
         self._faults = faults
         self._stopping = threading.Event()
-        self.server = Server(name, self._serve, tracer)
+        self.server: Server = Server(name, self._serve, tracer)
 
     def client(self, tracer: Tracer) -> HttpClient:
         """Something to call it with."""

@@ -153,9 +153,9 @@ class CircuitBreaker:
         self._machine = CircuitMachine(rule, clock.current().monotonic())
         self._lock = threading.Lock()
         # Read by the fast path without the lock; written under it.
-        self.busy = False
-        self.generation = 0
-        self.open_until = -math.inf
+        self.busy: bool = False
+        self.generation: int = 0
+        self.open_until: float = -math.inf
         self._label = ""
         self._blocks: list[tuple[CircuitBreaker, Call, Permit]] = []
         survive_fork(self)

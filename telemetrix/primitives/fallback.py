@@ -52,7 +52,7 @@ class FallbackDriver:
     def __init__(self, handler: Function, exceptions: tuple[type[BaseException], ...], operation: Operation) -> None:
         self._handler = handler
         self._exceptions = exceptions
-        self.operation = operation
+        self.operation: Operation = operation
 
     def run(self, function: Function, args: Args, kwargs: Kwargs) -> Any:
         """Make a call, every step of it observed."""

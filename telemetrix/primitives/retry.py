@@ -60,8 +60,8 @@ class RetryDriver:
     __slots__ = ("_on_retry", "operation", "rule")
 
     def __init__(self, rule: RetryRule, on_retry: OnRetry | None, operation: Operation) -> None:
-        self.rule = rule
-        self.operation = operation
+        self.rule: RetryRule = rule
+        self.operation: Operation = operation
         self._on_retry = on_retry
 
     # Whole calls

@@ -26,7 +26,7 @@ class Attempt:
 
     def __init__(self, attempts: Attempts, number: int) -> None:
         self._attempts: Attempts | None = attempts
-        self.number = number
+        self.number: int = number
 
     def __enter__(self) -> Self:
         if self._attempts is None:

@@ -36,8 +36,8 @@ class TimeoutDriver:
     __slots__ = ("operation", "seconds")
 
     def __init__(self, seconds: float, operation: Operation) -> None:
-        self.seconds = seconds
-        self.operation = operation
+        self.seconds: float = seconds
+        self.operation: Operation = operation
 
     def run(self, function: Function, args: Args, kwargs: Kwargs) -> Any:
         """Make a call on a worker thread and wait for it."""

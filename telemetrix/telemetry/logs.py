@@ -108,7 +108,7 @@ _LEVELS: Final[dict[type[events.Event], int]] = dict.fromkeys(
 class StructuredLogs(Subscriber):
     """Writes a line per event that is worth reading."""
 
-    event_types = tuple(_LINES)
+    event_types: tuple[type[events.Event], ...] = tuple(_LINES)
 
     def __init__(self) -> None:
         self._logger = get_logger("telemetrix")

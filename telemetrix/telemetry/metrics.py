@@ -42,7 +42,7 @@ class PrometheusMetrics(Subscriber):
         ValueError: the registry has metrics of these names already.
     """
 
-    event_types = (
+    event_types: tuple[type[events.Event], ...] = (
         events.OperationRegistered,
         events.CircuitRegistered,
         events.CircuitTransition,
@@ -59,7 +59,7 @@ class PrometheusMetrics(Subscriber):
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
         self._multiprocess = "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ
-        self.reads_successes = not self._multiprocess
+        self.reads_successes: bool = not self._multiprocess
         self._metrics: dict[str, Any] = {metric.name: _make(metric) for metric in CATALOG}
         self._finished: deque[Call] = deque()
         self._operations: dict[tuple[str, str], OperationSeries] = {}

@@ -70,8 +70,8 @@ class OpenTelemetryTraces(Subscriber):
         exception_details: record messages and stack traces of exceptions too. They may hold users' data.
     """
 
-    event_types = (events.RetryScheduled, events.CircuitTransition)
-    never_raises = True
+    event_types: tuple[type[events.Event], ...] = (events.RetryScheduled, events.CircuitTransition)
+    never_raises: bool = True
 
     def __init__(
         self,

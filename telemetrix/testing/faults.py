@@ -23,7 +23,7 @@ class Script:
         self._outcomes = list(outcomes)
         if not self._outcomes:
             raise ValueError("outcomes=[] is not allowed: one entry or more")
-        self.calls = 0
+        self.calls: int = 0
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
