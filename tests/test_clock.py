@@ -91,5 +91,5 @@ def test_system_clock__wait_for_an_event_that_is_not_set__is_false_when_the_time
 
 
 def test_system_clock__is_what_the_protocol_asks_for() -> None:
-    given: clock.Clock = clock.SystemClock()
+    given: clock.Clock = clock.SYSTEM
     assert given.monotonic() > 0
