@@ -35,7 +35,7 @@ class Guard:
         label: what the rows are called.
         wrap: decorates a function.
         spans: spans of a successful call.
-        targets: DESIGN §9, as multiples of the floor, by kind, shape and mode.
+        targets: as multiples of the floor, by kind, shape and mode.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""The catalogue: names, types, units and labels by the rules that Prometheus and DESIGN set."""
+"""The catalogue: names, types, units and labels by the rules that Prometheus and the project set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans: their tree, names, attributes, statuses and events, case by case as DESIGN §6 has them."""
+"""Spans: their tree, names, attributes, statuses and events, case by case as docs/telemetry.md has them."""
 
 from __future__ import annotations
 
