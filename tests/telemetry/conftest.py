@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from telemetrix.bus import default_bus
 from telemetrix.telemetry.setup import _installed
 
 
@@ -17,19 +16,6 @@ def default_telemetry() -> Iterator[None]:
     before = _installed.settings
     yield
     _installed.apply(before)
-
-
-@pytest.fixture(autouse=True)
-def forgetful_bus() -> Iterator[None]:
-    """The names of a test end with it: each capture makes the series of all names there are, and labels are capped."""
-    kept = ("_operations", "_retained", "_labels")
-    before = {name: getattr(default_bus, name) for name in kept}
-    default_bus._operations = dict(default_bus._operations)  # noqa: SLF001
-    default_bus._retained = dict(default_bus._retained)  # noqa: SLF001
-    default_bus._labels = {label: set(values) for label, values in default_bus._labels.items()}  # noqa: SLF001
-    yield
-    for name, value in before.items():
-        setattr(default_bus, name, value)
 
 
 @pytest.fixture(autouse=True)
