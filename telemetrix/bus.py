@@ -10,6 +10,7 @@ A hook nobody implements costs nothing: the lanes are worked out when listeners 
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import traceback
@@ -273,7 +274,9 @@ class EventBus:
         """The call came to its one end."""
         call.outcome = outcome
         call.reason = reason
-        call.seconds = now - call.started_at
+        elapsed = now - call.started_at
+        # NaN for a call that began while nobody listened and nobody timed it; it would spoil every sum it is added to.
+        call.seconds = 0.0 if math.isnan(elapsed) else elapsed
         if call.watchers:
             call.error = error
             for watcher in reversed(call.watchers):

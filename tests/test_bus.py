@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -461,6 +462,12 @@ def test_finish__watcher_stops_listening_during_the_call__is_still_told_of_the_e
     watcher.listening = False
     bus.finish(call, Outcome.SUCCESS, Reason.FIRST_TRY, 1.0)
     assert ("", "call_finished NoneType") in watcher.log
+
+
+def test_finish__call_that_nobody_timed__has_no_duration_rather_than_a_nan(bus: EventBus) -> None:
+    call = Call(bus.operation(Primitive.RETRY, "pay"), math.nan)
+    bus.finish(call, Outcome.FAILURE, Reason.EXHAUSTED, 5.0)
+    assert call.seconds == 0.0
 
 
 # Lanes

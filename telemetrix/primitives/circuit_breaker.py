@@ -331,7 +331,7 @@ class CircuitBreaker:
         error = CircuitOpenError(self.name, rejection.state.value, rejection.retry_after, self._machine.last_error)
         try:
             try:
-                self._tell_rejection(operation, now, rejection.retry_after, reason)
+                self._tell_rejection(operation, rejection.retry_after, reason)
             finally:
                 bus.finish(call, Outcome.REJECTED, reason, now, error)
             raise error
@@ -341,12 +341,12 @@ class CircuitBreaker:
     def _turned_away(self, operation: Operation, retry_after: float) -> CircuitOpenError:
         """The error for a call that nobody watches; counted in place, for an open circuit turns away in bulk."""
         operation.rejections[0] += 1
-        if bus.listens(CallRejected):
-            self._tell_rejection(operation, clock.current().monotonic(), retry_after, Reason.OPEN)
+        self._tell_rejection(operation, retry_after, Reason.OPEN)
         return CircuitOpenError(self._name or self.name, "open", retry_after, self._machine.last_error)
 
-    def _tell_rejection(self, operation: Operation, now: float, retry_after: float, reason: Reason) -> None:
+    def _tell_rejection(self, operation: Operation, retry_after: float, reason: Reason) -> None:
         if bus.listens(CallRejected):
+            now = clock.current().monotonic()
             bus.publish(CallRejected(now, operation.primitive, operation.name, self.name, reason, retry_after))
 
     def _attributes(self, state: CircuitState) -> dict[str, str]:
